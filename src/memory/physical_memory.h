@@ -1,0 +1,45 @@
+// The guest's RAM, by guest-physical address: the one seam between hyperward and how the RAM is reached.
+//
+// Everything behind it is hostile: it may change between two reads, and hold anything. Read once, validate the copy,
+// use only the copy.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "memory/address.h"
+
+namespace hyperward::memory {
+
+// Guest-physical bytes [start, start + size).
+struct Range {
+  GuestPhysical start;
+  uint64_t size_bytes = 0;
+};
+
+class PhysicalMemory {
+ public:
+  PhysicalMemory() = default;
+  PhysicalMemory(const PhysicalMemory&) = delete;
+  PhysicalMemory& operator=(const PhysicalMemory&) = delete;
+  virtual ~PhysicalMemory() = default;
+
+  // Copies guest RAM from `address` into all of `out`. False, with `out` unspecified, when any byte of it is no RAM
+  // or the RAM is gone (its guest ended). Never touches bytes outside guest RAM. Safe from several threads.
+  [[nodiscard]] virtual bool read(GuestPhysical address, std::span<std::byte> out) const = 0;
+
+  // The guest's RAM in ascending order, without overlaps.
+  [[nodiscard]] virtual std::span<const Range> ram() const = 0;
+
+  // The parts of ram() that the guest has written so far, for scans: reading the others would only make the host
+  // populate pages of zeroes.
+  [[nodiscard]] virtual Result<std::vector<Range>> populated() const = 0;
+
+  // Drops what an implementation has cached, so that the next read sees the guest as it is now.
+  virtual void forget() const {}
+};
+
+}  // namespace hyperward::memory
