@@ -1,0 +1,193 @@
+// The rules: who in a guest may reach what. docs/rules.md is the language's reference.
+//
+//   set mail = { 25, 465, 587 }
+//   default allow
+//   deny log to tcp port @mail from user alice
+//
+// compile() turns a text into a RuleSet or says, with line and column, everything that is wrong with it. A RuleSet is
+// a value without names or text look-ups in it: decide() walks flat arrays, allocates nothing, and is safe from
+// several threads.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/net.h"
+
+namespace hyperward::policy {
+
+// A text beyond one of these is rejected, never cut.
+constexpr size_t kTextMaxBytes = 4U << 20;
+constexpr size_t kRulesMax = 10'000;
+constexpr size_t kSetsMax = 1'000;
+constexpr size_t kElementsMax = 1'000'000;  // of all lists of a text together, sets counted where they are used
+constexpr size_t kDiagnosticsMax = 20;      // reported at once; compile() stops there
+constexpr size_t kCommMaxBytes = 15;        // TASK_COMM_LEN - 1 of the kernel
+constexpr size_t kAuditedMax = 8;           // audit rules remembered per decision
+
+enum class Verdict : uint8_t { kAllow, kDeny };
+enum class Direction : uint8_t { kOut, kIn };  // who began the flow: the guest, or the world
+
+[[nodiscard]] std::string_view to_string(Verdict verdict);      // "allow", "deny"
+[[nodiscard]] std::string_view to_string(Direction direction);  // "out", "in"
+
+// What is known of a flow's owner. A fact that is not set matches no rule that asks for it.
+struct Subject {
+  std::optional<uint32_t> uid, gid, pid;
+  std::string_view comm;  // the process's name; empty: not known
+
+  [[nodiscard]] bool is_unknown() const { return !uid.has_value(); }  // what `from unknown` asks
+};
+
+struct Flow {
+  Direction direction = Direction::kOut;
+  Protocol protocol{};
+  Endpoint local;   // the guest's
+  Endpoint remote;  // the world's
+};
+
+// What an `audit` rule would have decided, had it not been one.
+struct Audited {
+  uint32_t line = 0;
+  Verdict verdict = Verdict::kAllow;
+};
+
+struct Decision {
+  Verdict verdict = Verdict::kAllow;
+  bool log = false;
+  uint32_t rule = 0;  // the line of the rule that decided; 0: the default
+
+  [[nodiscard]] std::span<const Audited> audited() const { return {audited_.data(), audited_count_}; }
+  uint32_t audited_left_out = 0;  // audit rules that matched beyond kAuditedMax
+
+ private:
+  friend class RuleSet;
+  uint32_t audited_count_ = 0;
+  std::array<Audited, kAuditedMax> audited_{};
+};
+
+// Turns the names of users and groups into numbers: the guest's, not the host's.
+struct Names {
+  std::map<std::string, uint32_t, std::less<>> users, groups;
+
+  // From the text of the guest's /etc/passwd and /etc/group. Lines that are none are skipped; the first of two equal
+  // names counts, as for getpwnam(3).
+  [[nodiscard]] static Names from_files(std::string_view passwd, std::string_view group);
+};
+
+// A mistake in a text, at a line and column counted from 1 (columns in bytes).
+struct Diagnostic {
+  uint32_t line = 0, column = 0;
+  uint32_t length_bytes = 1;  // of the text at fault
+  std::string message;
+};
+
+// "rules:3:15: expected a port, a range, a list or a set after 'port', found 'from'"
+[[nodiscard]] std::string to_string(const Diagnostic& diagnostic, std::string_view file = "rules");
+
+// The same, and below it the line at fault with the place marked:
+//
+//   deny to tcp port from user alice
+//                    ^~~~
+[[nodiscard]] std::string render(const Diagnostic& diagnostic, std::string_view text, std::string_view file = "rules");
+
+// A rule as a reader of the text knows it.
+struct Rule {
+  uint32_t line = 0;
+  Direction direction = Direction::kOut;
+  Verdict verdict = Verdict::kAllow;
+  bool audit = false;
+  bool log = false;
+  std::string text;  // as written, without comment and margins
+};
+
+class RuleSet {
+ public:
+  RuleSet() = default;  // no rules: allows everything
+
+  // The first rule that matches decides, the default of the flow's direction when none does.
+  [[nodiscard]] Decision decide(const Flow& flow, const Subject& subject) const;
+
+  // False: every inbound flow is allowed, whoever receives it.
+  [[nodiscard]] bool mentions_inbound() const { return mentions_inbound_; }
+  // Some rule asks who the owner is at all. False: decide() may be given an empty Subject.
+  [[nodiscard]] bool needs_owner() const { return needs_owner_; }
+  // Some rule asks for more than the socket's uid: a process, pid or group.
+  [[nodiscard]] bool needs_process() const { return needs_process_; }
+
+  [[nodiscard]] Verdict default_verdict(Direction direction) const { return default_of(direction).verdict; }
+  [[nodiscard]] std::span<const Rule> rules() const { return rules_; }
+  [[nodiscard]] const Rule* rule_at_line(uint32_t line) const;  // nullptr: no rule begins there
+  // The text of the rule of a Decision: rule_at_line(line)->text, or "default allow" and the like for line 0.
+  [[nodiscard]] std::string text_of(uint32_t line, Direction direction) const;
+
+ private:
+  friend class Compiler;
+
+  // Values of one kind lie together in one array, sorted, without overlaps; a condition is a slice of it.
+  struct Slice {
+    uint32_t begin = 0, count = 0;
+  };
+  template <typename T>
+  struct Interval {  // both ends belong to it
+    T first, last;
+  };
+  struct Wide {  // an address as a number
+    uint64_t high = 0, low = 0;
+    auto operator<=>(const Wide&) const = default;
+  };
+  using Comm = std::array<char, kCommMaxBytes + 1>;
+
+  // What a rule asks for, one bit each: the bits not set cost nothing.
+  enum Asks : uint16_t {
+    kAsksProtocol = 1 << 0,
+    kAsksPort = 1 << 1,
+    kAsksUnknown = 1 << 2,
+    kAsksUid = 1 << 3,
+    kAsksGid = 1 << 4,
+    kAsksPid = 1 << 5,
+    kAsksComm = 1 << 6,
+    kAsksDestination = 1 << 7,
+    kAsksNotDestination = 1 << 8,
+    kAsksPeer = 1 << 9,
+    kAsksNotPeer = 1 << 10,
+  };
+  struct Matcher {
+    uint16_t asks = 0;
+    Direction direction = Direction::kOut;
+    Slice protocols, ports, uids, gids, pids, comms, destinations, peers;
+  };
+  struct Default {
+    Verdict verdict = Verdict::kAllow;
+    bool log = false;
+  };
+
+  [[nodiscard]] bool matches(const Matcher& matcher, const Flow& flow, const Subject& subject, const Comm& comm) const;
+  [[nodiscard]] const Default& default_of(Direction direction) const {
+    return defaults_[static_cast<size_t>(direction)];
+  }
+
+  std::vector<Rule> rules_;
+  std::vector<Matcher> matchers_;  // of the rules, in their order
+  std::array<Default, 2> defaults_{};
+  bool mentions_inbound_ = false, needs_owner_ = false, needs_process_ = false;
+
+  std::vector<Interval<uint16_t>> protocols_, ports_;
+  std::vector<Interval<uint32_t>> ids_;
+  std::vector<Interval<Wide>> addresses_;
+  std::vector<Comm> comms_;
+};
+
+// All mistakes that can be told apart, in the order of the text, at most kDiagnosticsMax.
+[[nodiscard]] std::expected<RuleSet, std::vector<Diagnostic>> compile(std::string_view text, const Names& names);
+
+}  // namespace hyperward::policy
