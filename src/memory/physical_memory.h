@@ -20,6 +20,12 @@ struct Range {
   uint64_t size_bytes = 0;
 };
 
+// One read of several.
+struct Piece {
+  GuestPhysical address;
+  std::span<std::byte> out;
+};
+
 class PhysicalMemory {
  public:
   PhysicalMemory() = default;
@@ -30,6 +36,16 @@ class PhysicalMemory {
   // Copies guest RAM from `address` into all of `out`. False, with `out` unspecified, when any byte of it is no RAM
   // or the RAM is gone (its guest ended). Never touches bytes outside guest RAM. Safe from several threads.
   [[nodiscard]] virtual bool read(GuestPhysical address, std::span<std::byte> out) const = 0;
+
+  // The same for several pieces: one system call where that helps. False when any of them fails.
+  [[nodiscard]] virtual bool read_many(std::span<const Piece> pieces) const {
+    for (const Piece& piece : pieces)
+      if (!read(piece.address, piece.out)) return false;
+    return true;
+  }
+
+  // Hints that the pages of these addresses will be read next. Those that are no RAM do not matter.
+  virtual void prefetch(std::span<const GuestPhysical> addresses) const { static_cast<void>(addresses); }
 
   // The guest's RAM in ascending order, without overlaps.
   [[nodiscard]] virtual std::span<const Range> ram() const = 0;
