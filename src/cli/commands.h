@@ -1,0 +1,24 @@
+// The commands. Each one adds itself to the command line; what it does runs when it is the one that was called.
+#pragma once
+
+#include <functional>
+
+#include <CLI/CLI.hpp>
+
+#include "base/result.h"
+
+namespace hyperward::cli {
+
+using Action = std::function<Result<void>()>;
+
+// What main() shall run once the command line is parsed.
+struct Chosen {
+  Action action;
+};
+
+void add_read_commands(CLI::App& app, Chosen& chosen);   // ps, ss, owner
+void add_rules_commands(CLI::App& app, Chosen& chosen);  // rules check
+void add_guard_commands(CLI::App& app, Chosen& chosen);  // guard, reload, detach
+void add_flow_commands(CLI::App& app, Chosen& chosen);   // flows, explain
+
+}  // namespace hyperward::cli

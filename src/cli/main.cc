@@ -1,0 +1,32 @@
+// hyperward: who in a guest sent this packet, and may they?
+//
+// Exit status: 0 done, 1 the answer is no (a flow that is not there), 2 the input or the machine does not allow it.
+#include <cstdio>
+
+#include "cli/commands.h"
+
+int main(int argc, char** argv) {
+  CLI::App app("Guards Linux virtual machines from the host: who sent this packet, and may they?", "hyperward");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", HYPERWARD_VERSION);
+
+  hyperward::cli::Chosen chosen;
+  hyperward::cli::add_read_commands(app, chosen);
+  hyperward::cli::add_rules_commands(app, chosen);
+  hyperward::cli::add_guard_commands(app, chosen);
+  hyperward::cli::add_flow_commands(app, chosen);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);  // --help, --version
+  } catch (const CLI::ParseError& error) {
+    fmt::print(stderr, "hyperward: {}\n", error.what());
+    return 2;
+  }
+
+  const auto done = chosen.action();
+  if (done) return 0;
+  fmt::print(stderr, "hyperward: {}\n", done.error().message);
+  return 2;
+}
