@@ -14,6 +14,7 @@ std::string to_string(Protocol protocol) {
     case Protocol::kTcp: return "tcp";
     case Protocol::kUdp: return "udp";
     case Protocol::kIcmpV6: return "icmp6";
+    case Protocol::kSctp: return "sctp";
   }
   return fmt::format("{}", static_cast<unsigned>(protocol));
 }

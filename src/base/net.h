@@ -12,9 +12,9 @@
 namespace hyperward {
 
 // IP protocol numbers (IANA). Any other number may stand in a Protocol too.
-enum class Protocol : uint8_t { kIcmp = 1, kTcp = 6, kUdp = 17, kIcmpV6 = 58 };
+enum class Protocol : uint8_t { kIcmp = 1, kTcp = 6, kUdp = 17, kIcmpV6 = 58, kSctp = 132 };
 
-[[nodiscard]] std::string to_string(Protocol protocol);  // "tcp", "udp", "icmp", "icmp6", or the number
+[[nodiscard]] std::string to_string(Protocol protocol);  // "tcp", "udp", "sctp", "icmp", "icmp6", or the number
 
 // An IPv4 or IPv6 address in network byte order. An IPv4 address is kept v4-mapped (::ffff:a.b.c.d, RFC 4291
 // section 2.5.5.2), so that both families compare, hash and store alike.

@@ -18,13 +18,13 @@
 
 namespace hyperward::packet {
 
+constexpr size_t kFrameMaxBytes = 1U << 20;   // twice the kernel's GSO_MAX_SIZE; a longer frame is malformed
 constexpr unsigned kVlanTagsMax = 2;          // a frame with more is Kind::kOther
 constexpr unsigned kExtensionHeadersMax = 8;  // an IP packet with more is malformed
-constexpr Protocol kSctp = static_cast<Protocol>(132);
 
 // Protocols whose header begins with a source and a destination port.
 [[nodiscard]] constexpr bool has_ports(Protocol protocol) {
-  return protocol == Protocol::kTcp || protocol == Protocol::kUdp || protocol == kSctp;
+  return protocol == Protocol::kTcp || protocol == Protocol::kUdp || protocol == Protocol::kSctp;
 }
 
 // One direction of a flow, as it stands on the wire in one packet.
@@ -49,7 +49,7 @@ struct FlowKey {
 enum class Kind : uint8_t {
   kFlow,           // `key` is whole. A first fragment is one too: its ports are in it
   kLaterFragment,  // a fragment without ports: only `fragment.id` and the addresses tie it to its first fragment
-  kIcmpError,      // `quoted` is the flow that it speaks of: the error belongs to flow_of()
+  kIcmpError,      // `quoted` is the flow that it speaks of, and it goes to that flow's sender: see flow_of()
   kArp,            // ARP and RARP; nothing inside is read
   kOther,          // any other ethertype, left in `ethertype`
 };
@@ -97,7 +97,9 @@ struct Packet {
 };
 
 // The flow that decides over the packet, in the direction in which the packet goes: its own key, or for an ICMP error
-// the quoted flow reversed, for the error goes back to the quoted packet's sender.
+// the quoted flow reversed, for the error goes back to the quoted packet's sender. An error that goes elsewhere is no
+// kIcmpError but a flow of its own: else quoting an allowed flow would carry data to anyone (as in the kernel's
+// nf_conntrack_inet_error(), commit 1025ce75212b).
 [[nodiscard]] constexpr FlowKey flow_of(const Packet& packet) {
   return packet.kind == Kind::kIcmpError ? reversed(packet.quoted) : packet.key;
 }
@@ -106,9 +108,8 @@ struct Packet {
 // receiver may read in two ways (a TCP fragment inside the TCP header, IPv6 with v4-mapped addresses).
 // Checksums are not looked at: offloads leave them unfinished.
 //
-// The frame may be a superframe of segmentation offload, longer than any MTU. An IPv4 total length of 0, or an IPv6
-// payload length of 0, is taken for BIG TCP (all of the frame is the packet) when the frame is longer than the field
-// can say, and is malformed otherwise.
+// The frame may be a superframe of segmentation offload, longer than any MTU. When it is longer than the IP header's
+// length field can say and that field is 0, all of the frame is the packet (BIG TCP; iph_totlen() in the kernel).
 [[nodiscard]] Result<Packet> parse(std::span<const std::byte> frame);
 
 // Keyed SipHash-1-3 (Aumasson and Bernstein 2012), for tables whose keys a guest chooses. Draw the seed at random once
