@@ -1,0 +1,65 @@
+// What the small network programs of the test guests share.
+#pragma once
+
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <grp.h>
+#include <netinet/in.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static inline _Noreturn void die(const char* format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vfprintf(stderr, format, arguments);
+  va_end(arguments);
+  fprintf(stderr, errno ? ": %s\n" : "\n", strerror(errno));
+  exit(1);
+}
+
+static inline long long now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+// Reads /etc/passwd itself: getpwnam is of no use in a static program.
+static inline void become_user(const char* name) {
+  FILE* file = fopen("/etc/passwd", "r");
+  for (struct passwd* entry; file && (entry = fgetpwent(file));)
+    if (strcmp(entry->pw_name, name) == 0) {
+      if (setgroups(0, NULL) || setresgid(entry->pw_gid, entry->pw_gid, entry->pw_gid) ||
+          setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid))
+        die("cannot become %s", name);
+      fclose(file);
+      return;
+    }
+  errno = 0;
+  die("no user %s", name);
+}
+
+// A numeric IPv4 or IPv6 address.
+static inline socklen_t parse_address(const char* host, int port, struct sockaddr_storage* out) {
+  memset(out, 0, sizeof *out);
+  struct sockaddr_in* in = (void*)out;
+  struct sockaddr_in6* in6 = (void*)out;
+  if (inet_pton(AF_INET, host, &in->sin_addr) == 1) {
+    in->sin_family = AF_INET;
+    in->sin_port = htons((uint16_t)port);
+    return sizeof *in;
+  }
+  if (inet_pton(AF_INET6, host, &in6->sin6_addr) == 1) {
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = htons((uint16_t)port);
+    return sizeof *in6;
+  }
+  errno = 0;
+  die("%s is no address", host);
+}
