@@ -3,13 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "kernel/symbols.h"
@@ -23,32 +24,43 @@ namespace hyperward::kernel {
 using memory::GuestPhysical;
 using memory::GuestVirtual;
 
+// A stretch of the kernel's address space that is contiguous in guest-physical memory too: it needs no page walk.
+struct LinearMap {
+  GuestVirtual start;
+  uint64_t size_bytes = 0;
+  GuestPhysical physical;
+
+  [[nodiscard]] std::optional<GuestPhysical> translate(GuestVirtual address) const {
+    const uint64_t within = address.value - start.value;
+    if (within >= size_bytes) return std::nullopt;
+    return physical + within;
+  }
+};
+
 class Kernel {
  public:
   // Finds the kernel in `memory`, which must outlive the Kernel. Needs nothing but the memory.
   // kNotFound when no Linux kernel is there (yet); kUnsupported when it lacks what is needed, and says what;
-  // kInconsistent when several kernels claim to be the one.
+  // kInconsistent when several kernels claim to be the one that runs.
   [[nodiscard]] static Result<std::unique_ptr<Kernel>> attach(const memory::PhysicalMemory& memory);
 
-  [[nodiscard]] const std::string& release() const { return release_; }  // "6.1.0-31-cloud-amd64"
+  [[nodiscard]] const std::string& release() const { return parts_.release; }  // "6.1.0-31-cloud-amd64"
 
-  [[nodiscard]] std::optional<GuestVirtual> symbol(std::string_view name) const { return symbols_.find(name); }
+  [[nodiscard]] std::optional<GuestVirtual> symbol(std::string_view name) const { return parts_.symbols.find(name); }
   // The symbol itself, or one that the compiler numbered: "inet_ehash_secret" finds "inet_ehash_secret.12".
   [[nodiscard]] std::optional<GuestVirtual> symbol_with_suffix(std::string_view stem) const {
-    return symbols_.find_with_suffix(stem);
+    return parts_.symbols.find_with_suffix(stem);
   }
-  // Every symbol of the kernel itself (no modules), in the kernel's order. `type` is as in /proc/kallsyms.
-  void for_each_symbol(const std::function<void(std::string_view name, GuestVirtual address, char type)>& visit) const {
-    symbols_.for_each(visit);
-  }
+  // Every symbol of the kernel itself (no modules), in the kernel's order; its type is as in /proc/kallsyms.
+  void for_each_symbol(const Symbols::Visit& visit) const { parts_.symbols.for_each(visit); }
+  [[nodiscard]] const Symbols& symbols() const { return parts_.symbols; }
 
-  [[nodiscard]] const Types& types() const { return types_; }
+  [[nodiscard]] const Types& types() const { return parts_.types; }
 
   // Copies from the kernel's address space into all of `out`; false, with `out` unspecified, when any byte is not
-  // there. The direct map, where nearly every object of the kernel lies, needs no page walk.
+  // there. Nearly every object of the kernel lies in the direct map.
   [[nodiscard]] bool read(GuestVirtual address, std::span<std::byte> out) const {
-    const uint64_t physical = address.value - direct_map_.value;
-    if (physical < direct_map_size_bytes_) return memory_.read({physical}, out);
+    if (const auto physical = parts_.direct_map.translate(address)) return memory_.read(*physical, out);
     return read_elsewhere(address, out);
   }
   template <typename T>
@@ -59,36 +71,37 @@ class Kernel {
     return value;
   }
 
+  // Where `address` lies; nothing when it is not mapped.
   [[nodiscard]] std::optional<GuestPhysical> translate(GuestVirtual address) const;
   [[nodiscard]] const memory::PhysicalMemory& memory() const { return memory_; }
-  [[nodiscard]] const memory::AddressSpace& address_space() const { return space_; }
-  // The user memory of a process, by its mm->pgd.
+  [[nodiscard]] const memory::AddressSpace& address_space() const { return parts_.space; }
+  // The memory of a process, by its mm->pgd. A pgd that is no address of the kernel gives a space with nothing in it.
   [[nodiscard]] memory::AddressSpace user_space(GuestVirtual pgd) const;
 
-  [[nodiscard]] unsigned cpu_count() const { return cpu_count_; }  // possible processors, online or not
-  // The copy that `cpu` has of a per-cpu variable.
+  // Possible processors, online or not.
+  [[nodiscard]] unsigned cpu_count() const { return static_cast<unsigned>(parts_.percpu_offsets.size()); }
+  // The copy that `cpu`, below cpu_count(), has of a per-cpu variable.
   [[nodiscard]] GuestVirtual percpu(GuestVirtual variable, unsigned cpu) const;
 
  private:
   friend class Attachment;
 
-  Kernel(const memory::PhysicalMemory& memory, memory::AddressSpace space, Symbols symbols, Types types)
-      : memory_(memory), space_(space), symbols_(std::move(symbols)), types_(std::move(types)) {}
+  struct Parts {
+    std::string release;
+    memory::AddressSpace space;
+    Symbols symbols;
+    Types types;
+    LinearMap direct_map;
+    LinearMap image;
+    std::vector<uint64_t> percpu_offsets;
+  };
+
+  Kernel(const memory::PhysicalMemory& memory, Parts parts) : memory_(memory), parts_(std::move(parts)) {}
 
   [[nodiscard]] bool read_elsewhere(GuestVirtual address, std::span<std::byte> out) const;
 
   const memory::PhysicalMemory& memory_;
-  memory::AddressSpace space_;
-  GuestVirtual direct_map_;
-  uint64_t direct_map_size_bytes_ = 0;
-  GuestVirtual image_;  // the kernel's own code and data, contiguous in both address spaces
-  uint64_t image_size_bytes_ = 0;
-  GuestPhysical image_physical_;
-  std::string release_;
-  Symbols symbols_;
-  Types types_;
-  unsigned cpu_count_ = 1;
-  std::vector<uint64_t> percpu_offsets_;
+  Parts parts_;
 };
 
 }  // namespace hyperward::kernel

@@ -1,8 +1,6 @@
 #include "memory/open.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -11,6 +9,7 @@
 
 #include "memory/elf_dump.h"
 #include "memory/mapped_memory.h"
+#include "memory/process_handle.h"
 #include "memory/process_memory.h"
 #include "memory/qemu_process.h"
 
@@ -51,12 +50,10 @@ Result<std::unique_ptr<PhysicalMemory>> open_ram(pid_t pid, const OpenOptions& o
 
 Result<std::unique_ptr<PhysicalMemory>> open_process(pid_t pid, const OpenOptions& options) {
   // Held over all the steps, so that they are known to have looked at one process: its number may be reused.
-  const Fd process(::pidfd_open(pid, 0));
-  if (!process.valid()) return fail(Code::kNotFound, "there is no process {}", pid);
+  HW_TRY(const ProcessHandle process, ProcessHandle::open(pid));
   auto memory = open_ram(pid, options);
   if (!memory) return within(std::move(memory).error(), "open the guest of process {}", pid);
-  pollfd ended{process.get(), POLLIN, 0};
-  if (::poll(&ended, 1, 0) != 0) return fail(Code::kNotFound, "process {} has ended", pid);
+  if (!process.is_alive()) return fail(Code::kNotFound, "process {} has ended", pid);
   return memory;
 }
 

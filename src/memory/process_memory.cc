@@ -1,8 +1,6 @@
 #include "memory/process_memory.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <sys/pidfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -23,21 +21,15 @@ constexpr uint64_t kPageIsSwapped = uint64_t{1} << 62;
 }  // namespace
 
 Result<std::unique_ptr<ProcessMemory>> ProcessMemory::open(pid_t pid, uint64_t host_address, Layout layout) {
-  Fd process(::pidfd_open(pid, 0));
-  if (!process.valid()) return fail_errno(errno, fmt::format("open process {}", pid));
+  HW_TRY(ProcessHandle process, ProcessHandle::open(pid));
   Fd pagemap(::open(fmt::format("/proc/{}/pagemap", pid).c_str(), O_RDONLY | O_CLOEXEC));
   if (!pagemap.valid()) return fail_errno(errno, fmt::format("open /proc/{}/pagemap", pid));
   std::unique_ptr<ProcessMemory> memory(
-      new ProcessMemory(pid, std::move(process), std::move(pagemap), host_address, std::move(layout)));
+      new ProcessMemory(std::move(process), std::move(pagemap), host_address, std::move(layout)));
   std::byte probe;
   if (!memory->read(memory->ram().front().start, std::span(&probe, 1)))
     return fail_errno(errno != 0 ? errno : ESRCH, fmt::format("read the memory of process {}", pid));
   return memory;
-}
-
-bool ProcessMemory::is_alive() const {
-  pollfd process{process_.get(), POLLIN, 0};
-  return ::poll(&process, 1, 0) == 0;
 }
 
 bool ProcessMemory::read(GuestPhysical address, std::span<std::byte> out) const {
@@ -51,7 +43,7 @@ bool ProcessMemory::read_many(std::span<const Piece> pieces) const {
   size_t count = 0;
   size_t size_bytes = 0;
   const auto flush = [&] {
-    const ssize_t done = ::process_vm_readv(pid_, local.data(), count, remote.data(), count, 0);
+    const ssize_t done = ::process_vm_readv(process_.pid(), local.data(), count, remote.data(), count, 0);
     const bool is_complete = done >= 0 && static_cast<size_t>(done) == size_bytes;
     count = 0;
     size_bytes = 0;
@@ -73,7 +65,7 @@ bool ProcessMemory::read_many(std::span<const Piece> pieces) const {
     }
   }
   if (count != 0 && !flush()) return false;
-  return is_alive();
+  return process_.is_alive();
 }
 
 Result<std::vector<Range>> ProcessMemory::populated() const {
@@ -86,8 +78,8 @@ Result<std::vector<Range>> ProcessMemory::populated() const {
       const size_t wanted = std::min<uint64_t>(words.size(), pages - page) * sizeof(uint64_t);
       const ssize_t got =
           ::pread(pagemap_.get(), words.data(), wanted, static_cast<off_t>((first_page + page) * sizeof(uint64_t)));
-      if (got < 0) return fail_errno(errno, fmt::format("read the page map of process {}", pid_));
-      if (got == 0) return fail(Code::kNotFound, "process {} has ended", pid_);
+      if (got < 0) return fail_errno(errno, fmt::format("read the page map of process {}", process_.pid()));
+      if (got == 0) return fail(Code::kNotFound, "process {} has ended", process_.pid());
       for (size_t i = 0; i < static_cast<size_t>(got) / sizeof(uint64_t); ++i, ++page) {
         if ((words[i] & (kPageIsPresent | kPageIsSwapped)) == 0) continue;
         const GuestPhysical start = segment.start + page * kPageSize;

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "memory/layout.h"
 #include "memory/physical_memory.h"
+#include "memory/process_handle.h"
 
 namespace hyperward::memory {
 
@@ -24,19 +25,13 @@ class ProcessMemory final : public PhysicalMemory {
   [[nodiscard]] Result<std::vector<Range>> populated() const override;  // by pagemap; reads no page
 
  private:
-  ProcessMemory(pid_t pid, Fd process, Fd pagemap, uint64_t host_address, Layout layout)
-      : pid_(pid),
-        process_(std::move(process)),
+  ProcessMemory(ProcessHandle process, Fd pagemap, uint64_t host_address, Layout layout)
+      : process_(std::move(process)),
         pagemap_(std::move(pagemap)),
         host_address_(host_address),
         layout_(std::move(layout)) {}
 
-  // True while `pid_` still means the process that was opened: a number is given to a new process some time after
-  // its owner has ended, and what was read then would be somebody else's.
-  [[nodiscard]] bool is_alive() const;
-
-  pid_t pid_;
-  Fd process_;  // a pidfd
+  ProcessHandle process_;
   Fd pagemap_;
   uint64_t host_address_;
   Layout layout_;

@@ -1,0 +1,30 @@
+#include "kernel/kernel.h"
+
+namespace hyperward::kernel {
+
+bool Kernel::read_elsewhere(GuestVirtual address, std::span<std::byte> out) const {
+  const auto physical = parts_.image.translate(address);
+  if (physical && parts_.image.translate(address + out.size())) return memory_.read(*physical, out);
+  return parts_.space.read(address, out);
+}
+
+std::optional<GuestPhysical> Kernel::translate(GuestVirtual address) const {
+  if (const auto physical = parts_.direct_map.translate(address)) return physical;
+  if (const auto physical = parts_.image.translate(address)) return physical;
+  const auto translation = parts_.space.translate(address);
+  if (!translation) return std::nullopt;
+  return translation->address;
+}
+
+memory::AddressSpace Kernel::user_space(GuestVirtual pgd) const {
+  // mm->pgd is the kernel's half of a KPTI pair, which maps all of the process too.
+  constexpr GuestPhysical kNowhere{0x000ffffffffff000};
+  return {memory_, translate(pgd).value_or(kNowhere), parts_.space.paging()};
+}
+
+GuestVirtual Kernel::percpu(GuestVirtual variable, unsigned cpu) const {
+  HW_CHECK(cpu < parts_.percpu_offsets.size());
+  return variable + parts_.percpu_offsets[cpu];
+}
+
+}  // namespace hyperward::kernel
