@@ -1,0 +1,47 @@
+// From a flow to its socket or sockets, and to the one owner that they agree on.
+//
+// A flow belongs to the socket that has exactly its endpoints (TCP), else to the sockets that would take a stranger's
+// packets to its local end. Those may be several: processes that share a port, or network namespaces that look alike
+// from outside. Then an owner is named only if all of them have it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "guest/namespaces.h"
+#include "guest/owners.h"
+#include "guest/tcp_sockets.h"
+#include "guest/udp_sockets.h"
+
+namespace hyperward::guest {
+
+class Flows {
+ public:
+  static constexpr int kMaxAttempts = 3;
+  static constexpr uint32_t kMaxSocksPerLookup = 1 << 16;
+
+  Flows(const KernelMemory& memory, const Layout& layout, const Namespaces& namespaces, const TcpSockets& tcp,
+        const UdpSockets& udp, Owners& owners)
+      : memory_(memory), layout_(layout), namespaces_(namespaces), tcp_(tcp), udp_(udp), owners_(owners) {}
+
+  [[nodiscard]] Owner owner(Protocol protocol, const Endpoint& local, const Endpoint& remote) const;
+  [[nodiscard]] bool listens(Protocol protocol, const Endpoint& local) const;
+
+ private:
+  [[nodiscard]] Owner tcp_owner(const Endpoint& local, const Endpoint& remote) const;
+  [[nodiscard]] Owner tcp_sock_owner(const SockCommon& sock) const;
+  [[nodiscard]] Owner listener_owner(const Endpoint& local, std::optional<GuestVirtual> only_net) const;
+  [[nodiscard]] Owner udp_owner(const Endpoint& local, const Endpoint& remote) const;
+  [[nodiscard]] Owner agreed(const Candidates& candidates) const;
+  void complete(Owner& owner, GuestVirtual net) const;
+
+  const KernelMemory& memory_;
+  const Layout& layout_;
+  const Namespaces& namespaces_;
+  const TcpSockets& tcp_;
+  const UdpSockets& udp_;
+  Owners& owners_;
+};
+
+}  // namespace hyperward::guest

@@ -1,0 +1,114 @@
+#include "guest/inventory.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+namespace hyperward::guest {
+
+Result<std::vector<Socket>> Inventory::sockets() const {
+  memory_.forget();
+  HW_TRY(std::vector<Found> found, all());
+  HW_OK(find_holders(found));
+  std::vector<Socket> sockets;
+  sockets.reserve(found.size());
+  for (Found& each : found) sockets.push_back(std::move(each.socket));
+  return sockets;
+}
+
+Result<std::vector<Inventory::Found>> Inventory::all() const {
+  std::vector<Found> found;
+  Budget budget(kMaxSockets);
+  std::unordered_set<uint64_t> seen;  // tables: namespaces share them
+  const auto add_table = [&](Protocol protocol, const SocketTable& table) -> Result<void> {
+    if (!seen.insert(table.slots.value).second) return {};
+    return walk_table(memory_, layout_, table, budget,
+                      [&](const SockCommon& sock) { found.push_back(describe(protocol, sock)); });
+  };
+  for (const Namespace& space : namespaces_.list()) {
+    HW_OK(add_table(Protocol::kTcp, tcp_.listener_table(space.tcp)));
+    HW_OK(add_table(Protocol::kTcp, tcp_.connection_table(space.tcp)));
+    HW_OK(add_table(Protocol::kUdp, udp_.port_table(space.udp)));
+  }
+  return found;
+}
+
+Inventory::Found Inventory::describe(Protocol protocol, const SockCommon& sock) const {
+  Found found{.socket = {.protocol = protocol,
+                         .v6 = sock.family() == kFamilyV6,
+                         .state = sock.state(),
+                         .local = sock.local(),
+                         .remote = sock.remote()}};
+  Socket& socket = found.socket;
+  const auto spaces = namespaces_.list();
+  const auto space = std::ranges::find(spaces, sock.net(), &Namespace::net);
+  if (space != spaces.end()) socket.network_namespace = space->inum;
+
+  if (socket.state == TcpState::kTimeWait) return found;
+  if (socket.state == TcpState::kNewSynReceived) {
+    socket.uid = memory_.read<uint32_t>(sock.listener() + layout_.sock.uid).value_or(0);
+    return found;
+  }
+  describe_open(sock, found);
+  measure_queues(sock, socket);
+  return found;
+}
+
+void Inventory::describe_open(const SockCommon& sock, Found& found) const {
+  Copy<kMaxSmallExtentBytes> copy;
+  if (!copy.load(memory_, sock.address(), layout_.sock.extent)) return;
+  found.socket.uid = copy.at<uint32_t>(layout_.sock.uid);
+  const GuestVirtual socket = copy.pointer(layout_.sock.socket);
+  if (socket.is_null() || !copy.load(memory_, socket, layout_.socket.extent)) return;
+  const GuestVirtual file_address = copy.pointer(layout_.socket.file);
+  if (copy.pointer(layout_.socket.sock) != sock.address() || file_address.is_null()) return;
+  const auto file = files_.read(file_address);
+  if (!file || file->private_data != socket) return;
+  found.file = file_address;
+  found.socket.inode = memory_.read<uint64_t>(file->inode + layout_.inode.number).value_or(0);
+}
+
+// As /proc/net/tcp and udp count: get_tcp4_sock() in net/ipv4/tcp_ipv4.c, udp4_format_sock() in net/ipv4/udp.c.
+void Inventory::measure_queues(const SockCommon& sock, Socket& socket) const {
+  const auto number = [&](uint32_t offset) { return memory_.read<uint32_t>(sock.address() + offset).value_or(0); };
+  const auto& at = layout_.sock;
+  const auto positive = [](uint32_t difference) { return static_cast<int32_t>(difference) > 0 ? difference : 0; };
+  if (socket.protocol == Protocol::kUdp) {
+    socket.receive_queue = positive(number(at.receive_bytes) - number(at.forward_deficit));
+    socket.send_queue = positive(number(at.send_bytes) - 1);  // sk_wmem_alloc holds one for the socket itself
+  } else if (socket.state == TcpState::kListen) {
+    socket.receive_queue = number(at.accept_backlog);
+    socket.send_queue = number(at.accept_backlog_limit);
+  } else {
+    socket.receive_queue = positive(number(at.rcv_nxt) - number(at.copied_seq));
+    socket.send_queue = positive(number(at.write_seq) - number(at.snd_una));
+  }
+}
+
+Result<void> Inventory::find_holders(std::vector<Found>& sockets) const {
+  std::unordered_map<uint64_t, Socket*> by_file;
+  for (Found& found : sockets)
+    if (!found.file.is_null()) by_file.emplace(found.file.value, &found.socket);
+
+  HW_TRY(const std::vector<Task> processes, tasks_.all());
+  for (const Task& leader : processes) {
+    const auto look_through = [&](GuestVirtual files_struct) {
+      const auto table = files_.table(files_struct);
+      if (!table) return;
+      files_.for_each(*table, 0, table->capacity, [&](uint32_t fd, GuestVirtual file) {
+        if (const auto socket = by_file.find(file.value); socket != by_file.end())
+          socket->second->holders.push_back({leader.tgid, fd, std::string(leader.name())});
+        return false;
+      });
+    };
+    look_through(leader.files);
+    if (tasks_.thread_count(leader) < 2) continue;
+    std::unordered_set<uint64_t> seen{leader.files.value};
+    for (const Task& thread : tasks_.threads(leader))
+      if (seen.insert(thread.files.value).second) look_through(thread.files);
+  }
+  return {};
+}
+
+}  // namespace hyperward::guest
