@@ -12,8 +12,8 @@
 // What passes may still be another kernel, complete but forged or dead. What such a kernel cannot have is the
 // trampoline: the page table in the lowest megabyte by which processors are woken, whose last entry the kernel that
 // runs has copied from its own (setup_real_mode() in arch/x86/realmode/init.c). No process is given a page down there,
-// and the next kernel writes over the last one's. A kernel with a trampoline goes before those without; two with one
-// are an error, because a wrong answer is worse than none.
+// and the next kernel writes over the last one's. A kernel with the only trampoline is the one, and ends the search.
+// Otherwise all of memory is looked through, and two kernels are an error: a wrong answer is worse than none.
 #include <algorithm>
 #include <cstring>
 #include <set>
@@ -49,17 +49,28 @@ struct Candidate {
   }
 };
 
+// 0 when there is none.
+uint64_t last_entry(const PhysicalMemory& memory, GuestPhysical table) {
+  uint64_t entry = 0;
+  const bool is_read = memory.read(table + kLastEntryOffset, std::as_writable_bytes(std::span(&entry, 1)));
+  return is_read ? entry : 0;
+}
+
 AddressSpace address_space_of(const PhysicalMemory& memory, const VmcoreInfo& info) {
   return {memory, info.image_physical(info.swapper_pg_dir), info.paging};
 }
 
-// The last entries of all pages in the lowest megabyte: that of a kernel's trampoline_pgd is among them.
+// What may be the last entry of a page table among the pages of the lowest megabyte: the one of trampoline_pgd, and
+// rarely anything else.
 std::set<uint64_t> trampoline_entries(const PhysicalMemory& memory) {
+  constexpr uint64_t kPresentAndWritable = 3;
+  constexpr uint64_t kFlags = 0xfff;
   std::set<uint64_t> entries;
   for (GuestPhysical page{0}; page.value < kLowMemoryBytes; page = page + kPageSize) {
-    uint64_t entry = 0;
-    if (memory.read(page + kLastEntryOffset, std::as_writable_bytes(std::span(&entry, 1))) && entry != 0)
-      entries.insert(entry);
+    const uint64_t entry = last_entry(memory, page);
+    const bool is_table = (entry & kPresentAndWritable) == kPresentAndWritable && entry > kFlags;
+    std::byte probe{};
+    if (is_table && memory.read({entry & ~kFlags}, std::span(&probe, 1))) entries.insert(entry);
   }
   return entries;
 }
@@ -184,48 +195,79 @@ class Attachment {
   Image image_;
 };
 
-Result<std::unique_ptr<Kernel>> Kernel::attach(const memory::PhysicalMemory& memory) {
-  const std::set<uint64_t> trampolines = trampoline_entries(memory);
-  std::vector<Candidate> candidates;
-  Error first_error{Code::kNotFound, "no VMCOREINFO (still in its firmware or boot loader, or another system?)"};
-  bool is_first = true;
-  const auto refuse = [&](Error error) {
-    if (std::exchange(is_first, false)) first_error = std::move(error);
-  };
+namespace {
 
-  const auto consider = [&](GuestPhysical page) {
-    const auto text = read_vmcoreinfo(memory, page);
+// Goes through the notes, and ends with the kernel or why there is none.
+class Search {
+ public:
+  explicit Search(const PhysicalMemory& memory) : memory_(memory), trampolines_(trampoline_entries(memory)) {}
+
+  // True when the kernel is found and no other can be.
+  bool consider(GuestPhysical page) {
+    const auto text = read_vmcoreinfo(memory_, page);
     auto info = text ? parse_vmcoreinfo(*text) : fail(Code::kNotFound, "its VMCOREINFO has changed");
     if (!info) return refuse(std::move(info).error());
-    if (auto checked = check_page_tables(memory, *info); !checked) return refuse(std::move(checked).error());
-    uint64_t entry = 0;
-    const GuestPhysical root = info->image_physical(info->swapper_pg_dir);
-    const bool is_read = memory.read(root + kLastEntryOffset, std::as_writable_bytes(std::span(&entry, 1)));
-    const Candidate candidate{page, *std::move(info), is_read && trampolines.contains(entry)};
-    if (candidates.size() < kMaxNotes) candidates.push_back(candidate);
-  };
-  HW_TRY(const uint64_t seen_bytes, for_each_vmcoreinfo(memory, consider));
-  std::ranges::stable_partition(candidates, &Candidate::has_trampoline);
-
-  std::unique_ptr<Kernel> found;
-  const Candidate* found_candidate = nullptr;
-  for (const Candidate& candidate : candidates) {
-    if (found != nullptr && found_candidate->has_trampoline && !candidate.has_trampoline) break;
-    if (found != nullptr && candidate.is_same_kernel(*found_candidate)) continue;
-    auto kernel = Attachment(memory, candidate).run();
-    if (!kernel) {
-      refuse(std::move(kernel).error());
-      continue;
-    }
-    if (found != nullptr)
-      return fail(Code::kInconsistent, "find the guest's kernel: {} and {} both claim to be it", found->release(),
-                  (*kernel)->release());
-    found = *std::move(kernel);
-    found_candidate = &candidate;
+    if (auto checked = check_page_tables(memory_, *info); !checked) return refuse(std::move(checked).error());
+    const uint64_t entry = last_entry(memory_, info->image_physical(info->swapper_pg_dir));
+    const Candidate candidate{page, *std::move(info), trampolines_.contains(entry)};
+    if (candidate.has_trampoline && trampolines_.size() == 1) return accept(candidate);
+    if (rivals_.size() < kMaxNotes) rivals_.push_back(candidate);
+    return false;
   }
-  if (found == nullptr)
-    return within(std::move(first_error), "find a Linux kernel in {} MiB of used memory", seen_bytes >> 20);
-  return found;
+
+  [[nodiscard]] Result<std::unique_ptr<Kernel>> finish(uint64_t seen_bytes) && {
+    if (found_ != nullptr) return std::move(found_);
+    for (const bool with_trampoline : {true, false}) {
+      HW_TRY(std::unique_ptr<Kernel> kernel, only_one(with_trampoline));
+      if (kernel != nullptr) return kernel;
+    }
+    return within(std::move(error_), "find a Linux kernel in {} MiB of used memory", seen_bytes >> 20);
+  }
+
+ private:
+  bool accept(const Candidate& candidate) {
+    auto kernel = Attachment(memory_, candidate).run();
+    if (!kernel) return refuse(std::move(kernel).error());
+    found_ = *std::move(kernel);
+    return true;
+  }
+
+  [[nodiscard]] Result<std::unique_ptr<Kernel>> only_one(bool with_trampoline) {
+    std::unique_ptr<Kernel> kernel;
+    const Candidate* winner = nullptr;
+    for (const Candidate& rival : rivals_) {
+      if (rival.has_trampoline != with_trampoline || (winner != nullptr && rival.is_same_kernel(*winner))) continue;
+      if (!accept(rival)) continue;
+      if (kernel != nullptr)
+        return fail(Code::kInconsistent, "find the guest's kernel: {} and {} both claim to be it", kernel->release(),
+                    found_->release());
+      kernel = std::move(found_);
+      winner = &rival;
+    }
+    return kernel;
+  }
+
+  // What went wrong first says most: later notes are leftovers, or worse.
+  bool refuse(Error error) {
+    if (std::exchange(is_first_error_, false)) error_ = std::move(error);
+    return false;
+  }
+
+  const PhysicalMemory& memory_;
+  std::set<uint64_t> trampolines_;
+  std::vector<Candidate> rivals_;
+  std::unique_ptr<Kernel> found_;
+  bool is_first_error_ = true;
+  Error error_{Code::kNotFound, "no VMCOREINFO (still in its firmware or boot loader, or another system?)"};
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Kernel>> Kernel::attach(const memory::PhysicalMemory& memory) {
+  Search search(memory);
+  HW_TRY(const uint64_t seen_bytes,
+         for_each_vmcoreinfo(memory, [&](GuestPhysical page) { return search.consider(page); }));
+  return std::move(search).finish(seen_bytes);
 }
 
 }  // namespace hyperward::kernel

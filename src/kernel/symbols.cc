@@ -19,12 +19,22 @@ std::string_view stem_of(std::string_view name) {
   return name.substr(0, name.find('.'));
 }
 
-// FNV-1a
-uint32_t hash_of(std::string_view text) {
-  uint32_t hash = 2166136261;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619;
-  return hash ^ (hash >> 15);
-}
+// A polynomial in kBase modulo 2^64 with the characters as coefficients. The hash of two strings put together follows
+// from their hashes and the second one's length, so that a compressed name is hashed token by token, unexpanded.
+constexpr uint64_t kBase = 0x9e3779b97f4a7c15;
+
+struct Hash {
+  uint64_t value = 0;
+  uint64_t power = 1;  // kBase to the number of characters
+
+  static Hash of(std::string_view text) {
+    Hash hash;
+    for (const char c : text) hash = {hash.value * kBase + static_cast<unsigned char>(c), hash.power * kBase};
+    return hash;
+  }
+  Hash operator+(const Hash& next) const { return {value * next.power + next.value, power * next.power}; }
+  [[nodiscard]] size_t bucket(size_t buckets) const { return (value ^ (value >> 32)) & (buckets - 1); }
+};
 
 // The length of the name at `offset`, moved to its first token. In kernels before 6.1 lengths are below 128 (their
 // KSYM_NAME_LEN), so that one reading serves both (73bbb94466fd, "kallsyms: support "big" kernel symbols").
@@ -94,27 +104,55 @@ Result<void> Symbols::index_names() {
   tables_.names.shrink_to_fit();
   name_offsets_ = *std::move(offsets);
 
+  // Of each token, as the first of a name (without the type) and as a later one: the hash of what it adds to the stem.
+  struct TokenHash {
+    Hash first;
+    Hash later;
+    bool ends_stem_first = false;
+    bool ends_stem_later = false;
+  };
+  std::array<TokenHash, 256> hashes;
+  for (size_t i = 0; i < hashes.size(); ++i) {
+    const std::string_view token = tokens_[i];
+    const std::string_view first = token.substr(std::min<size_t>(token.size(), 1));
+    hashes[i] = {Hash::of(stem_of(first)), Hash::of(stem_of(token)), first.find('.') != std::string_view::npos,
+                 token.find('.') != std::string_view::npos};
+  }
+
   next_.resize(tables_.count);
   buckets_.assign(std::bit_ceil(tables_.count), kNone);
-  std::string name;
   for (uint32_t i = tables_.count; i-- > 0;) {  // backwards, so that each chain is in the kernel's order
-    if (!expand(i, name)) return fail(Code::kInvalid, "kallsyms name {} is empty or too long", i);
-    uint32_t& bucket = buckets_[hash_of(stem_of(std::string_view(name).substr(1))) & (buckets_.size() - 1)];
+    const std::span<const std::byte> name = compressed(i);
+    size_t length = 0;
+    for (const std::byte token : name) length += tokens_[std::to_integer<uint8_t>(token)].size();
+    const auto first = std::to_integer<uint8_t>(name[0]);
+    if (tokens_[first].empty() || length > kMaxNameLength)
+      return fail(Code::kInvalid, "kallsyms name {} is empty or too long", i);
+    Hash hash = hashes[first].first;
+    bool is_stem = !hashes[first].ends_stem_first;
+    for (size_t at = 1; at < name.size() && is_stem; ++at) {
+      const TokenHash& token = hashes[std::to_integer<uint8_t>(name[at])];
+      hash = hash + token.later;
+      is_stem = !token.ends_stem_later;
+    }
+    uint32_t& bucket = buckets_[hash.bucket(buckets_.size())];
     next_[i] = bucket;
     bucket = i;
   }
   return {};
 }
 
-// The type and the name. Reuses `name`.
-bool Symbols::expand(uint32_t index, std::string& name) const {
-  name.clear();
+std::span<const std::byte> Symbols::compressed(uint32_t index) const {
   size_t offset = name_offsets_[index];
-  const size_t end = name_offsets_[index + 1];
   const auto length = take_length(tables_.names, offset);
-  HW_CHECK(length && offset + *length == end);
-  for (; offset < end; ++offset) name += tokens_[std::to_integer<uint8_t>(tables_.names[offset])];
-  return !name.empty() && name.size() <= kMaxNameLength;
+  HW_CHECK(length && offset + *length == name_offsets_[index + 1]);
+  return std::span(tables_.names).subspan(offset, *length);
+}
+
+// The type and the name, put into `name`.
+void Symbols::expand(uint32_t index, std::string& name) const {
+  name.clear();
+  for (const std::byte token : compressed(index)) name += tokens_[std::to_integer<uint8_t>(token)];
 }
 
 GuestVirtual Symbols::address_of(uint32_t index, AddressEncoding encoding) const {
@@ -132,8 +170,10 @@ GuestVirtual Symbols::address_of(uint32_t index, AddressEncoding encoding) const
 template <typename Matches>
 std::optional<uint32_t> Symbols::find_index(std::string_view stem, Matches matches) const {
   std::string expanded;
-  for (uint32_t i = buckets_[hash_of(stem) & (buckets_.size() - 1)]; i != kNone; i = next_[i])
-    if (expand(i, expanded) && matches(std::string_view(expanded).substr(1))) return i;
+  for (uint32_t i = buckets_[Hash::of(stem).bucket(buckets_.size())]; i != kNone; i = next_[i]) {
+    expand(i, expanded);
+    if (matches(std::string_view(expanded).substr(1))) return i;
+  }
   return std::nullopt;
 }
 
@@ -156,8 +196,10 @@ std::optional<GuestVirtual> Symbols::find_with_suffix(std::string_view stem) con
 
 void Symbols::for_each(const Visit& visit) const {
   std::string name;
-  for (uint32_t i = 0; i < tables_.count; ++i)
-    if (expand(i, name)) visit(std::string_view(name).substr(1), address_of(i, encoding_), name[0]);
+  for (uint32_t i = 0; i < tables_.count; ++i) {
+    expand(i, name);
+    visit(std::string_view(name).substr(1), address_of(i, encoding_), name[0]);
+  }
 }
 
 }  // namespace hyperward::kernel

@@ -1,8 +1,8 @@
 // The kernel's symbol table as it lies in the kernel itself: kallsyms (kernel/kallsyms.c, scripts/kallsyms.c).
 //
 // A name is a length (ULEB128 of one or two bytes) and that many token numbers; each stands for a string of
-// token_table, whose first character is the symbol's type. Names stay compressed here: one pass expands each of them
-// into a hash of its stem (what stands before the first dot), a look-up expands only those whose hash agrees.
+// token_table; the first character of all is the symbol's type. Names stay compressed here: one pass hashes the stem of
+// each (what stands before the first dot), a look-up expands only those in the same bucket.
 #pragma once
 
 #include <array>
@@ -65,7 +65,8 @@ class Symbols {
  private:
   Symbols() = default;
 
-  [[nodiscard]] bool expand(uint32_t index, std::string& name) const;
+  [[nodiscard]] std::span<const std::byte> compressed(uint32_t index) const;
+  void expand(uint32_t index, std::string& name) const;
   [[nodiscard]] Result<void> index_names();
   [[nodiscard]] memory::GuestVirtual address_of(uint32_t index, AddressEncoding encoding) const;
   template <typename Matches>

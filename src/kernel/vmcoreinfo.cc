@@ -102,27 +102,29 @@ std::optional<std::string> read_vmcoreinfo(const memory::PhysicalMemory& memory,
 }
 
 Result<uint64_t> for_each_vmcoreinfo(const memory::PhysicalMemory& memory,
-                                     const std::function<void(GuestPhysical page)>& visit) {
+                                     const std::function<bool(GuestPhysical page)>& visit) {
   HW_TRY(const std::vector<Range> populated, memory.populated());
   std::vector<Head> heads(kPagesAtOnce);
   std::vector<Piece> pieces;
-  const auto look = [&] {
-    // Pages that a shrinking guest gave back fail the whole batch: then one by one.
-    const bool is_whole = memory.read_many(pieces);
-    for (const Piece& piece : pieces) {
-      if (!is_whole && !memory.read(piece.address, piece.out)) continue;
-      if (is_note(heads[static_cast<size_t>(&piece - pieces.data())])) visit(piece.address);
-    }
-    pieces.clear();
-  };
   uint64_t seen_bytes = 0;
-  for (const Range& range : populated) {
-    const uint64_t end = range.start.value + range.size_bytes;
-    uint64_t page = (range.start.value + kPageSize - 1) & ~(kPageSize - 1);
-    for (; page + kPageSize <= end; page += kPageSize) {
-      pieces.push_back({{page}, heads[pieces.size()]});
-      if (pieces.size() == kPagesAtOnce) look();
-      seen_bytes += kPageSize;
+  const auto look = [&] {
+    // Pages that the guest gave back meanwhile fail the whole batch: then one by one.
+    const bool is_whole = memory.read_many(pieces);
+    bool is_done = false;
+    for (size_t i = 0; i < pieces.size() && !is_done; ++i) {
+      if (!is_whole && !memory.read(pieces[i].address, pieces[i].out)) continue;
+      is_done = is_note(heads[i]) && visit(pieces[i].address);
+    }
+    seen_bytes += pieces.size() * kPageSize;
+    pieces.clear();
+    return is_done;
+  };
+  for (auto range = populated.rbegin(); range != populated.rend(); ++range) {
+    const uint64_t first = (range->start.value + kPageSize - 1) & ~(kPageSize - 1);
+    uint64_t end = (range->start.value + range->size_bytes) & ~(kPageSize - 1);
+    for (; end > first; end -= kPageSize) {
+      pieces.push_back({{end - kPageSize}, heads[pieces.size()]});
+      if (pieces.size() == kPagesAtOnce && look()) return seen_bytes;
     }
   }
   look();

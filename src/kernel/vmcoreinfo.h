@@ -53,8 +53,9 @@ struct VmcoreInfo {
 // The text of the note in the page `page`; nothing if it is none.
 [[nodiscard]] std::optional<std::string> read_vmcoreinfo(const memory::PhysicalMemory& memory, GuestPhysical page);
 
-// Calls `visit` for each page that starts like the note, and says how many bytes were looked through.
+// Calls `visit` for each page that starts like the note, until it returns true, and says how many bytes were looked
+// through. From the top down: the kernel takes the page when it boots, and takes the highest that is free.
 [[nodiscard]] Result<uint64_t> for_each_vmcoreinfo(const memory::PhysicalMemory& memory,
-                                                   const std::function<void(GuestPhysical page)>& visit);
+                                                   const std::function<bool(GuestPhysical page)>& visit);
 
 }  // namespace hyperward::kernel
