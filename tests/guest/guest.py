@@ -70,7 +70,7 @@ class Guest:
             command = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
             accelerator = accelerator or chosen_accelerator()
             if accelerator.startswith("tcg"):
-                # QEMU 7.2 emulates cmpxchg16b wrongly: 6.12's slab allocator, which uses it, panics in every other boot.
+                # QEMU 7.2 emulates cmpxchg16b wrongly: 6.12's slab allocator uses it, and every other boot panics.
                 cpu += ",cx16=off"
             command += ["-m", f"{ram_mib}M", "-smp", str(cpus), "-cpu", cpu, "-accel", accelerator]
             if memory == "memfd":
@@ -166,6 +166,16 @@ class Guest:
         if status != 0:
             raise GuestError(f"status {status} from: {command}\n{output}")
         return output
+
+    def start(self, command: str, timeout: float = 30) -> str:
+        """Starts a program of ours in the background and waits for its line "ready". Returns the log's path there."""
+        log = f"/tmp/{secrets.token_hex(4)}.log"
+        self.must(
+            f"({command}) >{log} 2>&1 & program=$!\n"
+            f"until grep -q ^ready {log}; do kill -0 $program || {{ cat {log}; exit 1; }}; sleep 0.05; done",
+            timeout,
+        )
+        return log
 
     # -- the machine -----------------------------------------------------------------------------------------
 
@@ -305,7 +315,8 @@ def chosen_accelerator() -> str:
             for stale in known.parent.glob("accelerator-*-*"):
                 stale.unlink()
             try:
-                with Guest(next(iter(kernels.matrix())), accelerator="kvm", cpu="host", boot_timeout_s=PROBE_TIMEOUT_S):
+                kernel = next(iter(kernels.matrix()))
+                with Guest(kernel, accelerator="kvm", cpu="host", boot_timeout_s=PROBE_TIMEOUT_S):
                     known.write_text("kvm")
             except GuestError:
                 known.write_text("tcg")

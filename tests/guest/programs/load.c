@@ -7,12 +7,16 @@
 // client. Groups differ in address family (v4, v6, v4 through a v6 socket), in the user, in whether the user
 // changes before or after the sockets are opened, and in how the server waits (epoll, poll, blocking accept).
 // Besides the groups stand the odd ones: many listeners, SO_REUSEPORT, connections nobody accepted, half-closed
-// ones, TIME_WAIT, threads, a network namespace of its own, a process without sockets.
+// ones, handshakes under way in both directions, TIME_WAIT, threads, a network namespace of its own, a process
+// without sockets and with strange arguments. What a timer ends lasts at least 45 s.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <grp.h>
+#include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -24,7 +28,6 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <net/if.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,8 +37,8 @@ enum {
   kListeners = 24,
   kTimeWaits = 8,
   kUnaccepted = 3,
-  kFixedSockets = 110,  // about what the odd ones open
-  kFixedProcesses = 8,
+  kFixedSockets = 120,  // about what the odd ones open
+  kFixedProcesses = 11,
   kConnectionsMax = 4096,
 };
 
@@ -49,18 +52,20 @@ enum { kUserCount = 5 };
 
 static int done_pipe[2];  // each process writes one byte when its part stands
 
-#define MUST(call)                                                              \
-  ({                                                                            \
-    long result_ = (long)(call);                                                \
-    if (result_ < 0) {                                                          \
+#define MUST(call)                                                                  \
+  ({                                                                                \
+    long result_ = (long)(call);                                                    \
+    if (result_ < 0) {                                                              \
       fprintf(stderr, "load: line %d: %s: %s\n", __LINE__, #call, strerror(errno)); \
-      kill(0, SIGTERM);                                                         \
-      _exit(1);                                                                 \
-    }                                                                           \
-    (int)result_;                                                               \
+      kill(0, SIGTERM);                                                             \
+      _exit(1);                                                                     \
+    }                                                                               \
+    (int)result_;                                                                   \
   })
 
-static void report_done(void) { MUST(write(done_pipe[1], "x", 1)); }
+static void report_done(void) {
+  MUST(write(done_pipe[1], "x", 1));
+}
 
 static void await_done(int count) {
   char byte;
@@ -154,7 +159,11 @@ static void server(int group, int connections) {
   enum family listening = family == kMapped && group % 2 ? kV4 : family;
   static int fds[kConnectionsMax + 1];
   if (before) become(user);
-  fds[0] = listen_on(listening, listening == kMapped ? "::" : group % 4 == 0 ? NULL : listening == kV4 ? "0.0.0.0" : "::",
+  fds[0] = listen_on(listening,
+                     listening == kMapped ? "::"
+                     : group % 4 == 0     ? NULL
+                     : listening == kV4   ? "0.0.0.0"
+                                          : "::",
                      kGroupPortFirst + group);
   int udp = open_socket(family == kMapped ? kV6 : family, SOCK_DGRAM);
   bind_to(udp, family == kMapped ? kV6 : family, NULL, kGroupPortFirst + group);
@@ -265,19 +274,98 @@ static void own_namespace(void) {
   connect_to(kV4, SOCK_DGRAM, kGroupPortFirst);
 }
 
-static void no_sockets(void) { become(4); }
+// -- handshakes that never end: 192.0.2.0/24 (RFC 5737) is routed to lo, where its packets are dropped ----------
+
+static const char kNowhere[] = "192.0.2.1", kHere[] = "198.51.100.1";
+
+static void route_to_nowhere(void) {
+  MUST(-system("ip addr add 198.51.100.1/32 dev lo && ip route add 192.0.2.0/24 dev lo"));
+}
+
+static int connect_to_nowhere(int port, int flags) {
+  struct sockaddr_storage to;
+  socklen_t size = address(kV4, kNowhere, port, &to);
+  int fd = open_socket(kV4, SOCK_STREAM | flags);
+  if (flags == 0) report_done();
+  if (connect(fd, (void*)&to, size) == 0 || (flags && errno != EINPROGRESS)) MUST(-1);
+  return fd;
+}
+
+static void syn_sent(void) {
+  become(3);
+  connect_to_nowhere(25, SOCK_NONBLOCK);
+  int polled = connect_to_nowhere(26, SOCK_NONBLOCK);
+  report_done();
+  struct pollfd wait = {.fd = polled, .events = POLLOUT};
+  poll(&wait, 1, -1);
+}
+
+static void blocking_connect(void) {
+  become(1);
+  connect_to_nowhere(27, 0);
+}
+
+static uint16_t checksum(const void* data, size_t size, uint32_t sum) {
+  const uint16_t* words = data;
+  for (size_t i = 0; i < size / 2; i++) sum += words[i];
+  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+  return (uint16_t)~sum;
+}
+
+static void syn_received(void) {
+  int listener = open_socket(kV4, SOCK_STREAM);
+  bind_to(listener, kV4, kHere, kListenerPortFirst + 105);
+  MUST(listen(listener, 64));
+  int raw = MUST(socket(AF_INET, SOCK_RAW, IPPROTO_RAW));
+  for (int i = 0; i < 4; i++) {
+    struct {
+      struct iphdr ip;
+      struct tcphdr tcp;
+    } syn = {.ip = {.version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_TCP, .tot_len = htons(40)},
+             .tcp = {.syn = 1, .doff = 5, .seq = htonl(1), .window = htons(1024)}};
+    inet_pton(AF_INET, kNowhere, &syn.ip.saddr);
+    inet_pton(AF_INET, kHere, &syn.ip.daddr);
+    syn.tcp.source = htons((uint16_t)(3000 + i));
+    syn.tcp.dest = htons(kListenerPortFirst + 105);
+    uint32_t pseudo = htons(IPPROTO_TCP) + htons(sizeof syn.tcp);
+    for (int j = 6; j < 10; j++) pseudo += ((const uint16_t*)&syn.ip)[j];  // both addresses
+    syn.tcp.check = checksum(&syn.tcp, sizeof syn.tcp, pseudo);
+    struct sockaddr_storage to;
+    socklen_t size = address(kV4, kHere, 0, &to);
+    MUST(sendto(raw, &syn, sizeof syn, 0, (void*)&to, size));
+  }
+  close(raw);
+}
+
+static void no_sockets(void) {
+  become(4);
+  static char long_argument[3000];
+  memset(long_argument, 'x', sizeof long_argument - 1);
+  execl("/proc/self/exe", "an argument zero", "-w", "", "tab\there", "line\nbreak", "\xff", long_argument, (char*)0);
+  MUST(-1);
+}
 
 static const struct {
   const char* comm;
   void (*set_up)(void);
 } kOdd[] = {
-    {"load-listeners", many_listeners}, {"load-reuseport", reuseport},   {"load-unaccepted", unaccepted},
-    {"load-halfclosed", half_closed},   {"load-timewait", time_waits},   {"load-threads", threads},
-    {"load-namespace", own_namespace},  {"name with) (x", no_sockets},
+    {"load-listeners", many_listeners}, {"load-reuseport", reuseport},  {"load-unaccepted", unaccepted},
+    {"load-halfclosed", half_closed},   {"load-timewait", time_waits},  {"load-threads", threads},
+    {"load-namespace", own_namespace},  {"load-synsent", syn_sent},     {"load-connect", blocking_connect},
+    {"load-synrecv", syn_received},     {"load-nosockets", no_sockets},
 };
+// Those two report by themselves, because they do not return.
+static int reports_itself(int odd) {
+  return kOdd[odd].set_up == syn_sent || kOdd[odd].set_up == blocking_connect;
+}
 
 int main(int argc, char** argv) {
-  int sockets = 250, processes = 30;
+  int sockets = 300, processes = 32;
+  if (argc > 1 && strcmp(argv[1], "-w") == 0) {  // no_sockets() has run us
+    prctl(PR_SET_NAME, "name with) (x");
+    MUST(write(4, "x", 1));
+    stand_still();
+  }
   for (int option; (option = getopt(argc, argv, "s:p:")) != -1;) {
     if (option == 's') sockets = atoi(optarg);
     if (option == 'p') processes = atoi(optarg);
@@ -287,6 +375,7 @@ int main(int argc, char** argv) {
   struct rlimit limit = {1 << 20, 1 << 20};
   setrlimit(RLIMIT_NOFILE, &limit);
   MUST(pipe(done_pipe));
+  if (done_pipe[1] != 4) MUST(-1);  // where "-w" expects it
 
   int groups = (processes - kFixedProcesses) / 3;
   if (groups < 1) groups = 1;
@@ -300,13 +389,16 @@ int main(int argc, char** argv) {
   for (int i = 0; i < groups; i++)
     if (child("load-client") == 0) client(i, connections);
   await_done(3 * groups);
-  for (size_t i = 0; i < sizeof kOdd / sizeof *kOdd; i++)
+  route_to_nowhere();
+  int odd_count = sizeof kOdd / sizeof *kOdd;
+  for (int i = 0; i < odd_count; i++)
     if (child(kOdd[i].comm) == 0) {
       kOdd[i].set_up();
-      report_done();
+      if (!reports_itself(i)) report_done();
       stand_still();
     }
-  await_done(sizeof kOdd / sizeof *kOdd);
+  await_done(odd_count);
+  usleep(300 * 1000);  // the last ones reach their system calls
   printf("ready %d %d\n", groups * (2 * connections + 3) + kFixedSockets, 3 * groups + kFixedProcesses);
   fflush(stdout);
   freopen("/dev/null", "w", stdout);

@@ -16,9 +16,9 @@ enum { kTextMax = 2048, kBacklog = 1024 };
 
 struct peer {
   int fd, kind;
-  int in_message;          // smtp: between DATA and the lone dot
+  int in_message;  // smtp: between DATA and the lone dot
   size_t used;
-  char text[kTextMax];     // an unfinished line or request
+  char text[kTextMax];  // an unfinished line or request
 };
 
 static enum service service;
@@ -37,7 +37,9 @@ static void part_from(struct peer* peer) {
   free(peer);
 }
 
-static void answer(const struct peer* peer, const char* text) { (void)!write(peer->fd, text, strlen(text)); }
+static void answer(const struct peer* peer, const char* text) {
+  (void)!write(peer->fd, text, strlen(text));
+}
 
 static void welcome(int port_fd) {
   int fd = accept4(port_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
