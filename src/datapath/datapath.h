@@ -64,10 +64,10 @@ constexpr std::chrono::milliseconds kBeat{100};          // how often beat() is 
 constexpr std::chrono::milliseconds kBeatMissing{1000};  // so old, and new flows get the default verdict
 
 struct Timeouts {
-  std::chrono::seconds opening{30}, established{3600}, closing{30}, closed{10};
-  std::chrono::seconds udp_one_way{30}, udp_two_way{120}, icmp{30}, other{120};
-  std::chrono::seconds denied{30};       // then the flow is judged again
-  std::chrono::seconds judge_again{60};  // owners of flows without connections are looked up again; 0: never
+  std::chrono::milliseconds opening{30'000}, established{3600'000}, closing{30'000}, closed{10'000};
+  std::chrono::milliseconds udp_one_way{30'000}, udp_two_way{120'000}, icmp{30'000}, other{120'000};
+  std::chrono::milliseconds denied{30'000};       // then the flow is judged again
+  std::chrono::milliseconds judge_again{60'000};  // owners of flows without connections are looked up again; 0: never
 };
 
 struct Options {
@@ -110,8 +110,8 @@ enum class Reason : uint8_t {
 struct Held {
   packet::FlowKey key;    // of the flow: its source is the guest, an ICMP error has its quoted flow's
   packet::Packet packet;  // of this frame
-  Direction direction{};  // kUnknown: met in mid-flow
-  Reason reason{};
+  Direction direction = Direction::kUnknown;  // then it was met in mid-flow
+  Reason reason = Reason::kNewFlow;
   std::optional<hw_flow> known;                  // unless kNewFlow
   std::span<const std::byte> frame_with_header;  // virtio_net_hdr and frame; valid until the next call of next()
 

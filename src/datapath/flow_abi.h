@@ -63,15 +63,18 @@ struct hw_flow_key {
 struct hw_owner {
   __u32 uid;
   __u32 gid;
-  __s32 pid;
+  __u32 pid;
   __u32 rule_line; /* of the rule that decided; 0: the default */
   __u64 start_time_ns;
-  __u64 cgroup;
+  __u64 socket; /* the guest's struct sock: a guest-virtual address */
+  __u32 inode;  /* of the socket */
+  __u32 network_namespace;
   char comm[16];
-  __u8 how;   /* the writer's own code of how the owner was found */
-  __u8 flags; /* the writer's own */
-  __u8 zero[6];
-  __u64 spare;
+  __u8 how;    /* the writer's own codes: how the owner was found, */
+  __u8 reason; /* why no more is known, */
+  __u8 flags;  /* and which of these fields are */
+  __u8 zero;
+  __u32 fd;
 };
 
 struct hw_flow {
@@ -85,9 +88,9 @@ struct hw_flow {
 
   /* What was seen: the programs write it. Index 0: from the guest, 1: to the guest. */
   __u64 last_seen_ns;
-  __u32 initial_sequence; /* TCP: of the SYN that began the flow, when there was one */
-  __u32 sequence_known;   /* whether initial_sequence is one */
-  __u32 acknowledged[2];  /* TCP: the last acknowledgement sent by the guest, by the other side */
+  __u32 initial_sequence; /* TCP: of the SYN that began the flow; user space writes it with the flow */
+  __u32 sequence_of;      /* enum hw_direction: whose SYN; 0: initial_sequence is not known */
+  __u32 acknowledged[2];  /* TCP: last acknowledgement sent by the guest, by the other side; 0: none */
   __u64 packets[2];       /* as on the wire: a superframe counts as its segments */
   __u64 bytes[2];         /* of frames */
   __u64 dropped;          /* packets, both ways */
