@@ -63,7 +63,7 @@ void finish_checksum(Bytes& packet, size_t transport_offset, const IpAddress& so
 }
 
 Segment icmp_of(Protocol protocol, uint8_t type, uint8_t code, uint32_t rest_of_header, std::string_view payload) {
-  Segment segment{.protocol = protocol, .checksum_offset = 2};
+  Segment segment{protocol, {}, protocol, 0, 2};
   append8(segment.bytes, type);
   append8(segment.bytes, code);
   append16(segment.bytes, 0);
@@ -82,7 +82,7 @@ uint16_t checksum(std::span<const std::byte> bytes, uint32_t sum) {
 
 Segment tcp(uint16_t source_port, uint16_t destination_port, uint8_t flags, uint32_t sequence, uint32_t acknowledgement,
             std::string_view payload) {
-  Segment segment{.protocol = Protocol::kTcp, .checksum_offset = 16};
+  Segment segment{Protocol::kTcp, {}, Protocol::kTcp, 0, 16};
   append16(segment.bytes, source_port);
   append16(segment.bytes, destination_port);
   append32(segment.bytes, sequence);
@@ -96,7 +96,7 @@ Segment tcp(uint16_t source_port, uint16_t destination_port, uint8_t flags, uint
 }
 
 Segment udp(uint16_t source_port, uint16_t destination_port, std::string_view payload) {
-  Segment segment{.protocol = Protocol::kUdp, .checksum_offset = 6};
+  Segment segment{Protocol::kUdp, {}, Protocol::kUdp, 0, 6};
   append16(segment.bytes, source_port);
   append16(segment.bytes, destination_port);
   append16(segment.bytes, static_cast<unsigned>(8 + payload.size()));
@@ -130,7 +130,7 @@ Segment icmp6_error(uint8_t type, uint8_t code, const Bytes& packet) {
 }
 
 Segment raw(Protocol protocol, std::string_view payload) {
-  Segment segment{.protocol = protocol};
+  Segment segment{protocol, {}, protocol, 0, 0};
   append(segment.bytes, payload);
   return segment;
 }

@@ -22,8 +22,8 @@ using Bytes = std::vector<std::byte>;
 // What an IP packet carries. The checksum is finished by ip(), which knows the pseudo-header.
 struct Segment {
   Protocol protocol{};
-  Bytes bytes{};
-  Protocol transport = protocol;  // what lies behind extension headers, if there are any, at
+  Bytes bytes;
+  Protocol transport{};  // what lies behind extension headers, if there are any, at
   size_t transport_offset = 0;
   size_t checksum_offset = 0;  // from there; 0: the protocol has none
 };

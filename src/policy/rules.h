@@ -133,7 +133,7 @@ class RuleSet {
  private:
   friend class Compiler;
 
-  // Values of one kind lie together in one array, sorted, without overlaps; a condition is a slice of it.
+  // Values of one kind lie together in one array; a condition is a slice of it, sorted, without overlaps.
   struct Slice {
     uint32_t begin = 0, count = 0;
   };
@@ -145,46 +145,52 @@ class RuleSet {
     uint64_t high = 0, low = 0;
     auto operator<=>(const Wide&) const = default;
   };
-  using Comm = std::array<char, kCommMaxBytes + 1>;
+  using Comm = std::array<char, kCommMaxBytes + 1>;  // padded with zeroes
 
-  // What a rule asks for, one bit each: the bits not set cost nothing.
+  // What a rule asks for, one bit each. The same bits say what is known of a flow and its owner: a rule that asks for
+  // more does not match.
   enum Asks : uint16_t {
     kAsksProtocol = 1 << 0,
     kAsksPort = 1 << 1,
-    kAsksUnknown = 1 << 2,
-    kAsksUid = 1 << 3,
-    kAsksGid = 1 << 4,
-    kAsksPid = 1 << 5,
-    kAsksComm = 1 << 6,
-    kAsksDestination = 1 << 7,
-    kAsksNotDestination = 1 << 8,
-    kAsksPeer = 1 << 9,
-    kAsksNotPeer = 1 << 10,
+    kAsksDestination = 1 << 2,
+    kAsksPeer = 1 << 3,
+    kAsksUnknown = 1 << 4,
+    kAsksUid = 1 << 5,
+    kAsksGid = 1 << 6,
+    kAsksPid = 1 << 7,
+    kAsksComm = 1 << 8,
+    kDestinationNegated = 1 << 9,
+    kPeerNegated = 1 << 10,
   };
   struct Matcher {
     uint16_t asks = 0;
     Direction direction = Direction::kOut;
-    Slice protocols, ports, uids, gids, pids, comms, destinations, peers;
+    Slice protocols, ports, destinations, peers, uids, gids, pids, comms;
   };
+  struct Question;  // a flow and its owner, in the matchers' terms
   struct Default {
     Verdict verdict = Verdict::kAllow;
     bool log = false;
   };
 
-  [[nodiscard]] bool matches(const Matcher& matcher, const Flow& flow, const Subject& subject, const Comm& comm) const;
+  static Wide wide(const IpAddress& address);
+  static Comm padded(std::string_view comm);
+  template <typename T>
+  static bool contains(const std::vector<Interval<T>>& all, Slice slice, const T& value);
+  [[nodiscard]] bool matches(const Matcher& matcher, const Question& question) const;
   [[nodiscard]] const Default& default_of(Direction direction) const {
     return defaults_[static_cast<size_t>(direction)];
   }
 
-  std::vector<Rule> rules_;
-  std::vector<Matcher> matchers_;  // of the rules, in their order
+  std::vector<Rule> rules_;        // in the order of the text
+  std::vector<Matcher> matchers_;  // theirs
   std::array<Default, 2> defaults_{};
   bool mentions_inbound_ = false, needs_owner_ = false, needs_process_ = false;
 
-  std::vector<Interval<uint16_t>> protocols_, ports_;
-  std::vector<Interval<uint32_t>> ids_;
+  std::vector<Interval<uint16_t>> numbers_;  // protocols and ports
+  std::vector<Interval<uint32_t>> ids_;      // uids, gids and pids
   std::vector<Interval<Wide>> addresses_;
-  std::vector<Comm> comms_;
+  std::vector<Interval<Comm>> comms_;
 };
 
 // All mistakes that can be told apart, in the order of the text, at most kDiagnosticsMax.
