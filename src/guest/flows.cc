@@ -26,6 +26,7 @@ Owner Flows::owner(Protocol protocol, const Endpoint& local, const Endpoint& rem
     if (protocol == Protocol::kUdp) owner = udp_owner(local, remote);
     if (owner.reason != Reason::kInconsistent) break;
   }
+  owner.evidence.protocol = protocol;
   return owner;
 }
 
@@ -73,26 +74,37 @@ Owner Flows::tcp_sock_owner(const SockCommon& sock) const {
 }
 
 Owner Flows::listener_owner(const Endpoint& local, std::optional<GuestVirtual> only_net) const {
-  Budget budget(kMaxSocksPerLookup);
-  Candidates candidates;
-  for (const Namespace& space : namespaces_.list()) {
-    if (only_net && space.net != *only_net) continue;
-    Candidates here;
-    if (tcp_.listeners(space, local, budget, here) == Outcome::kInconsistent) return unknown(Reason::kInconsistent);
-    candidates.merge(here);
-  }
-  return as_listener(agreed(candidates));
+  return as_listener(waiting_owner(local, [&](const Namespace& space, Budget& budget, Candidates& found) {
+    return only_net && space.net != *only_net ? Outcome::kAbsent : tcp_.listeners(space, local, budget, found);
+  }));
 }
 
 Owner Flows::udp_owner(const Endpoint& local, const Endpoint& remote) const {
+  return waiting_owner(local, [&](const Namespace& space, Budget& budget, Candidates& found) {
+    return udp_.find(space, local, &remote, budget, found);
+  });
+}
+
+Owner Flows::waiting_owner(const Endpoint& local, const Find& find) const {
   Budget budget(kMaxSocksPerLookup);
-  Candidates candidates;
+  std::vector<Hit> hits;
   for (const Namespace& space : namespaces_.list()) {
-    Candidates here;
-    if (udp_.find(space, local, &remote, budget, here) == Outcome::kInconsistent) return unknown(Reason::kInconsistent);
-    candidates.merge(here);
+    Candidates found;
+    const Outcome outcome = find(space, budget, found);
+    if (outcome == Outcome::kInconsistent) return unknown(Reason::kInconsistent);
+    if (outcome == Outcome::kFound) hits.push_back({&space, found});
   }
+  if (hits.size() > 1) keep_addressed(local, budget, hits);
+  Candidates candidates;
+  for (const Hit& hit : hits) candidates.merge(hit.candidates);
   return agreed(candidates);
+}
+
+void Flows::keep_addressed(const Endpoint& local, Budget& budget, std::vector<Hit>& hits) const {
+  const auto has_address = [&](const Hit& hit) { return addresses_.has(*hit.space, local.address, budget); };
+  if (const auto strangers = std::ranges::stable_partition(hits, has_address); strangers.begin() != hits.begin())
+    hits.erase(strangers.begin(), strangers.end());
+  if (hits.front().space == namespaces_.list().data()) hits.resize(1);
 }
 
 Owner Flows::agreed(const Candidates& candidates) const {

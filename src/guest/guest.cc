@@ -1,5 +1,6 @@
 #include "guest/guest.h"
 
+#include "guest/addresses.h"
 #include "guest/files.h"
 #include "guest/flows.h"
 #include "guest/inventory.h"
@@ -51,8 +52,9 @@ struct Guest::Parts {
   Namespaces namespaces{memory, layout, roots};
   TcpSockets tcp{memory, layout, roots};
   UdpSockets udp{memory, layout};
+  Addresses addresses{memory, layout, roots};
   Owners owners{memory, layout, roots, tasks, files};
-  Flows flows{memory, layout, namespaces, tcp, udp, owners};
+  Flows flows{memory, layout, namespaces, tcp, udp, addresses, owners};
   Inventory inventory{memory, layout, namespaces, tcp, udp, tasks, files};
 };
 

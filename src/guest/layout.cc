@@ -196,6 +196,19 @@ void resolve_tables(Resolver& find, Layout& layout) {
   net.hash_mix = find.offset("net", "hash_mix");
   net.tcp_hashinfo = find.maybe("net", "ipv4.tcp_death_row.hashinfo");
   net.udp_table = find.maybe("net", "ipv4.udp_table");
+  net.v4_addresses = find.maybe("net", "ipv4.inet_addr_lst");
+  net.v6_addresses = find.maybe("net", "ipv6.inet6_addr_lst");
+  const uint32_t device_net = find.offset("net_device", "nd_net");
+  layout.v4_address = {.node = find.offset_of_either("in_ifaddr", "addr_lst", "hash"),
+                       .address = find.offset("in_ifaddr", "ifa_local"),
+                       .family_device = find.offset("in_ifaddr", "ifa_dev"),
+                       .device = find.offset("in_device", "dev"),
+                       .net = device_net};
+  layout.v6_address = {.node = find.offset("inet6_ifaddr", "addr_lst"),
+                       .address = find.offset("inet6_ifaddr", "addr"),
+                       .family_device = find.offset("inet6_ifaddr", "idev"),
+                       .device = find.offset("inet6_dev", "dev"),
+                       .net = device_net};
 
   auto& tcp = layout.tcp;
   tcp.ehash = find.offset("inet_hashinfo", "ehash");
@@ -268,6 +281,8 @@ Result<Roots> Roots::resolve(const kernel::Types& types, const FindSymbol& find,
   roots.tasklist_lock = maybe("tasklist_lock");
   if (!types.has_field("net", "ipv4.tcp_death_row.hashinfo")) roots.tcp_hashinfo = need("tcp_hashinfo");
   if (!types.has_field("net", "ipv4.udp_table")) roots.udp_table = need("udp_table");
+  if (!types.has_field("net", "ipv4.inet_addr_lst")) roots.v4_addresses = maybe("inet_addr_lst");
+  if (!types.has_field("net", "ipv6.inet6_addr_lst")) roots.v6_addresses = maybe("inet6_addr_lst");
   if (!missing.empty()) return fail(Code::kUnsupported, "the kernel lacks the symbols {}", fmt::join(missing, ", "));
 
   const auto hotdata = find("net_hotdata");

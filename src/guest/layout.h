@@ -77,8 +77,14 @@ struct Layout {
   struct Net {
     uint32_t list, inum, hash_mix;
     std::optional<uint32_t> tcp_hashinfo;  // absent in 5.18 and 5.19 (fbb8295248e1): then the symbol tcp_hashinfo
-    std::optional<uint32_t> udp_table;     // since 6.2 (ba6aac151664 "udp: Access &udp_table via net")
+    // Tables of the interfaces' addresses. IPv4's since 6.13 ("ipv4: Namespacify IPv4 address hash table"), IPv6's
+    // since 5.18 ("ipv6/addrconf: allocate a per netns hash table"); else symbols.
+    std::optional<uint32_t> v4_addresses, v6_addresses;
+    std::optional<uint32_t> udp_table;  // since 6.2 (ba6aac151664 "udp: Access &udp_table via net")
   } net{};
+  struct InterfaceAddress {  // in_ifaddr, inet6_ifaddr, and the way from there to the namespace
+    uint32_t node, address, family_device, device, net;
+  } v4_address{}, v6_address{};
   struct Tcp {  // struct inet_hashinfo
     uint32_t ehash, ehash_mask, listeners, listeners_mask;
     uint32_t listener_head, listener_bucket_bytes;
@@ -115,7 +121,7 @@ using FindSymbol = std::function<std::optional<GuestVirtual>(std::string_view na
 // Where walks start, and the functions that tell waiters apart. What is null is not there.
 struct Roots {
   GuestVirtual init_task, init_net, net_namespace_list, tasklist_lock;
-  GuestVirtual tcp_hashinfo, udp_table;
+  GuestVirtual tcp_hashinfo, udp_table, v4_addresses, v6_addresses;
   // Secrets of the socket hash (net/ipv4/inet_hashtables.c): function statics, and since 6.10 in net_hotdata
   // (include/net/hotdata.h: inet_ehash_secret).
   GuestVirtual ehash_secret, ehash6_secret, ehash6_address_secret;

@@ -105,7 +105,8 @@ std::string to_string(const Owner& owner) {
   if (owner.reason != Reason::kNone) text += fmt::format(": {}", to_string(owner.reason));
   const Evidence& evidence = owner.evidence;
   if (!evidence.socket.is_null())
-    text += fmt::format("; socket {:#x} {}", evidence.socket.value, to_string(Protocol::kTcp, evidence.state));
+    text += fmt::format("; {} socket {:#x} {}", to_string(evidence.protocol), evidence.socket.value,
+                        to_string(evidence.protocol, evidence.state));
   if (evidence.inode != 0) text += fmt::format(" inode {}", evidence.inode);
   if (owner.process) text += fmt::format(" fd {}", evidence.fd);
   if (evidence.network_namespace != 0) text += fmt::format(" netns {}", evidence.network_namespace);

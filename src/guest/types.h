@@ -109,6 +109,7 @@ struct Evidence {
   memory::GuestVirtual file{};    // struct file
   memory::GuestVirtual task{};    // struct task_struct of the thread group's leader
   uint64_t inode = 0;
+  Protocol protocol = Protocol::kTcp;
   TcpState state = TcpState::kUnknown;
   uint32_t fd = 0;
   uint32_t network_namespace = 0;
@@ -126,7 +127,7 @@ struct Owner {
 
 [[nodiscard]] const char* to_string(How how);
 [[nodiscard]] const char* to_string(Reason reason);
-// "uid 1000, nc (pid 412), by its credentials: TCP socket ffff... inode 8123 fd 3 ESTAB"
+// "uid 1000, nc (pid 412), by credentials; tcp socket 0xffff8880... ESTAB inode 8123 fd 3 netns 4026531840"
 [[nodiscard]] std::string to_string(const Owner& owner);
 
 // The guest's bytes for a terminal or a log: printable ASCII and well-formed UTF-8 as they are, all else as \xNN.
