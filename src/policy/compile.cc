@@ -5,6 +5,7 @@
 // written out where they are used, and may use only those above them: nothing can recurse.
 #include <algorithm>
 #include <charconv>
+#include <tuple>
 #include <utility>
 
 #include "packet/packet.h"
@@ -526,8 +527,9 @@ uint32_t Compiler::line_of(uint32_t offset) const {
 }
 
 std::vector<Diagnostic> Compiler::diagnostics() {
-  std::stable_sort(mistakes_.begin(), mistakes_.end(),
-                   [](const Mistake& a, const Mistake& b) { return a.offset < b.offset; });
+  std::sort(mistakes_.begin(), mistakes_.end(), [](const Mistake& one, const Mistake& other) {
+    return std::tie(one.offset, one.message) < std::tie(other.offset, other.message);
+  });
   if (mistakes_.size() > kDiagnosticsMax) mistakes_.resize(kDiagnosticsMax);
   std::vector<Diagnostic> diagnostics;
   for (Mistake& mistake : mistakes_) {
