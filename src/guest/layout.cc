@@ -245,7 +245,6 @@ void resolve_waiting(Resolver& find, Layout& layout) {
     wait.epoll_base = find.offset("eppoll_entry", "base");
     wait.epitem_epoll = find.offset("epitem", "ep");
     wait.epitem_file = find.offset("epitem", "ffd.file");
-    wait.epitem_fd = find.offset("epitem", "ffd.fd");
     wait.epoll_file = find.offset("eventpoll", "file");
   }
   layout.writer_byte = find.maybe("rwlock_t", "raw_lock.wlocked");

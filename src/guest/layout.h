@@ -103,8 +103,8 @@ struct Layout {
   struct WaitEntry {
     uint32_t private_data, function, entry;
     uint32_t polling_task;               // poll_wqueues
-    std::optional<uint32_t> epoll_wait;  // eppoll_entry.wait; the four are absent without CONFIG_EPOLL
-    uint32_t epoll_base, epitem_epoll, epitem_file, epitem_fd, epoll_file;
+    std::optional<uint32_t> epoll_wait;  // eppoll_entry.wait; absent, with what follows, without CONFIG_EPOLL
+    uint32_t epoll_base, epitem_epoll, epitem_file, epoll_file;
     Extent extent;
   } wait{};
 
