@@ -112,7 +112,6 @@ class Compiler {
   using Interval = RuleSet::Interval<T>;
   using Slice = RuleSet::Slice;
   using Wide = RuleSet::Wide;
-  using Comm = RuleSet::Comm;
 
   struct Set {
     bool addresses = false;
@@ -128,9 +127,10 @@ class Compiler {
   void add_set(const Statement& statement);
   void add_default(const Statement& statement);
   void add_rule(const Statement& statement);
-  void add_condition(const Condition& condition, RuleSet::Matcher& matcher);
-  void check_together(const Statement& statement, const RuleSet::Matcher& matcher);
-  bool only_with_ports(const RuleSet::Matcher& matcher) const;
+  void add_condition(const Condition& condition, RuleSet::Screen& screen, RuleSet::Matcher& matcher);
+  void check_together(const Statement& statement, unsigned asks, const RuleSet::Matcher& matcher);
+  RuleSet::Screen screened(RuleSet::Screen screen, const RuleSet::Matcher& matcher) const;
+  bool only_with_ports(Slice protocols) const;
 
   // The words of a condition with its sets written out. `addresses`: what the sets must hold.
   std::vector<Element> elements_of(const Condition& condition, bool addresses);
@@ -143,7 +143,7 @@ class Compiler {
   void read_protocol(const Element& element, std::vector<Interval<uint16_t>>& out);
   void read_port(const Element& element, std::vector<Interval<uint16_t>>& out);
   void read_address(const Element& element, std::vector<Interval<Wide>>& out);
-  void read_comm(const Element& element, std::vector<Interval<Comm>>& out);
+  void read_comm(const Element& element, std::vector<Interval<Wide>>& out);
   void read_id(const Element& element, std::string_view what, std::vector<Interval<uint32_t>>& out);
   void read_named_id(const Element& element, std::string_view what,
                      const std::map<std::string, uint32_t, std::less<>>& ids, std::vector<Interval<uint32_t>>& out);
@@ -237,17 +237,19 @@ void Compiler::add_default(const Statement& statement) {
 
 void Compiler::add_rule(const Statement& statement) {
   if (statement.broken) return;
+  RuleSet::Screen screen;
   RuleSet::Matcher matcher;
-  matcher.direction = statement.direction;
+  screen.asks = statement.direction == Direction::kOut ? RuleSet::kAsksOut : RuleSet::kAsksIn;
   const size_t mistakes_before = mistakes_.size();
-  for (const Condition& condition : statement.conditions) add_condition(condition, matcher);
-  if (mistakes_.size() == mistakes_before) check_together(statement, matcher);
+  for (const Condition& condition : statement.conditions) add_condition(condition, screen, matcher);
+  if (mistakes_.size() == mistakes_before) check_together(statement, screen.asks, matcher);
 
   constexpr unsigned kAboutProcess = RuleSet::kAsksGid | RuleSet::kAsksPid | RuleSet::kAsksComm;
   constexpr unsigned kAboutOwner = kAboutProcess | RuleSet::kAsksUid | RuleSet::kAsksUnknown;
-  rules_.needs_process_ |= (matcher.asks & kAboutProcess) != 0;
-  rules_.needs_owner_ |= (matcher.asks & kAboutOwner) != 0;
+  rules_.needs_process_ |= (screen.asks & kAboutProcess) != 0;
+  rules_.needs_owner_ |= (screen.asks & kAboutOwner) != 0;
   rules_.mentions_inbound_ |= statement.direction == Direction::kIn;
+  rules_.screens_.push_back(screened(screen, matcher));
   rules_.matchers_.push_back(matcher);
   rules_.rules_.push_back({.line = line_of(statement.begin),
                            .direction = statement.direction,
@@ -257,11 +259,11 @@ void Compiler::add_rule(const Statement& statement) {
                            .text = on_one_line(text_.substr(statement.begin, statement.end - statement.begin))});
 }
 
-void Compiler::add_condition(const Condition& condition, RuleSet::Matcher& matcher) {
+void Compiler::add_condition(const Condition& condition, RuleSet::Screen& screen, RuleSet::Matcher& matcher) {
   const auto numbers = [&](auto read) { return slice_of(condition, rules_.numbers_, false, read); };
   const auto ids = [&](auto read) { return slice_of(condition, rules_.ids_, false, read); };
   const auto addresses = [&] {
-    return slice_of(condition, rules_.addresses_, true,
+    return slice_of(condition, rules_.wides_, true,
                     [&](const Element& element, auto& out) { read_address(element, out); });
   };
 
@@ -308,7 +310,7 @@ void Compiler::add_condition(const Condition& condition, RuleSet::Matcher& match
       asks = RuleSet::kAsksPid;
       break;
     case About::kProcess:
-      matcher.comms = slice_of(condition, rules_.comms_, false,
+      matcher.comms = slice_of(condition, rules_.wides_, false,
                                [&](const Element& element, auto& out) { read_comm(element, out); });
       asks = RuleSet::kAsksComm;
       break;
@@ -316,11 +318,40 @@ void Compiler::add_condition(const Condition& condition, RuleSet::Matcher& match
     case About::kAnyone:
     case About::kElements: return;
   }
-  matcher.asks |= static_cast<uint16_t>(asks);
+  screen.asks |= static_cast<uint16_t>(asks);
+}
+
+// The hulls of what the conditions take. A slice is sorted: its ends are the hull's.
+RuleSet::Screen Compiler::screened(RuleSet::Screen screen, const RuleSet::Matcher& matcher) const {
+  const auto tighten = [](const auto& pool, Slice slice, auto& hull) {
+    if (slice.count == 0) return;
+    using T = decltype(hull.first);
+    hull.first = static_cast<T>(pool[slice.begin].first);
+    hull.length = static_cast<T>(pool[slice.begin + slice.count - 1].last - hull.first);
+  };
+  tighten(rules_.numbers_, matcher.protocols, screen.protocol);
+  tighten(rules_.numbers_, matcher.ports, screen.port);
+  tighten(rules_.ids_, matcher.uids, screen.uid);
+  if (matcher.comms.count > 0) {
+    const auto comms = std::span(rules_.wides_).subspan(matcher.comms.begin, matcher.comms.count);
+    screen.comm_high = {comms.front().first.high, comms.back().last.high - comms.front().first.high};
+  }
+
+  if ((screen.asks & RuleSet::kAsksDestination) == 0 || (screen.asks & RuleSet::kDestinationNegated) != 0)
+    return screen;
+  uint64_t least = UINT64_MAX, greatest = 0;
+  const Slice slice = matcher.destinations;
+  for (const auto& interval : std::span(rules_.wides_).subspan(slice.begin, slice.count)) {
+    if (interval.first.high != interval.last.high) return screen;  // takes any lower half
+    least = std::min(least, interval.first.low);
+    greatest = std::max(greatest, interval.last.low);
+  }
+  if (least <= greatest) screen.destination_low = {least, greatest - least};
+  return screen;
 }
 
 // What each condition cannot see alone.
-void Compiler::check_together(const Statement& statement, const RuleSet::Matcher& matcher) {
+void Compiler::check_together(const Statement& statement, unsigned asks, const RuleSet::Matcher& matcher) {
   if (statement.audit && statement.log)
     blame(statement.log_offset, 3, "an audit rule is recorded in any case: leave out 'log'");
 
@@ -328,7 +359,7 @@ void Compiler::check_together(const Statement& statement, const RuleSet::Matcher
   const auto length_at = [&](const Condition& condition) {
     return std::max(token_at(text_, condition.offset).length_bytes, 1U);
   };
-  const bool unknown = (matcher.asks & RuleSet::kAsksUnknown) != 0;
+  const bool unknown = (asks & RuleSet::kAsksUnknown) != 0;
   for (auto condition = conditions.begin(); condition != conditions.end(); ++condition) {
     const auto same = std::find_if(conditions.begin(), condition, [&](const Condition& other) {
       const bool one_to = (other.about == About::kProtocol && condition->about == About::kDestination) ||
@@ -350,16 +381,16 @@ void Compiler::check_together(const Statement& statement, const RuleSet::Matcher
             "'peer' is for rules with 'in'; here the peer is what stands after 'to'");
       return;
     }
-    if (condition->about == About::kPort && !only_with_ports(matcher)) {
+    if (condition->about == About::kPort &&
+        ((asks & RuleSet::kAsksProtocol) == 0 || !only_with_ports(matcher.protocols))) {
       blame(condition->offset, length_at(*condition), "only tcp, udp and sctp have ports: name them after 'to'");
       return;
     }
   }
 }
 
-bool Compiler::only_with_ports(const RuleSet::Matcher& matcher) const {
-  if ((matcher.asks & RuleSet::kAsksProtocol) == 0) return false;
-  const auto protocols = std::span(rules_.numbers_).subspan(matcher.protocols.begin, matcher.protocols.count);
+bool Compiler::only_with_ports(Slice slice) const {
+  const auto protocols = std::span(rules_.numbers_).subspan(slice.begin, slice.count);
   return std::all_of(protocols.begin(), protocols.end(), [](const Interval<uint16_t>& interval) {
     return interval.first == interval.last && packet::has_ports(Protocol{static_cast<uint8_t>(interval.first)});
   });
@@ -461,13 +492,13 @@ void Compiler::read_named_id(const Element& element, std::string_view what,
   blame(element, fmt::format("is no {} of the guest", what));
 }
 
-void Compiler::read_comm(const Element& element, std::vector<Interval<Comm>>& out) {
+void Compiler::read_comm(const Element& element, std::vector<Interval<Wide>>& out) {
   const std::string_view name = element.word.text;
   if (name.empty()) return blame(element, "is no name of a process");
   if (name.size() > kCommMaxBytes)
     return blame(element, fmt::format("is longer than the {} bytes that the kernel keeps of a name: write \"{}\"",
                                       kCommMaxBytes, name.substr(0, kCommMaxBytes)));
-  const Comm comm = RuleSet::padded(name);
+  const Wide comm = RuleSet::wide(name);
   out.push_back({comm, comm});
 }
 

@@ -46,11 +46,11 @@ Names Names::from_files(std::string_view passwd, std::string_view group) {
 
 struct RuleSet::Question {
   unsigned known;
-  Direction direction;
-  uint16_t protocol, port;
+  uint8_t protocol;
+  uint16_t port;
   Wide destination, peer;
   uint32_t uid, gid, pid;
-  Comm comm;
+  Wide comm;
 };
 
 RuleSet::Wide RuleSet::wide(const IpAddress& address) {
@@ -62,11 +62,10 @@ RuleSet::Wide RuleSet::wide(const IpAddress& address) {
   return wide;
 }
 
-// As the kernel keeps it: cut to 15 bytes.
-RuleSet::Comm RuleSet::padded(std::string_view comm) {
-  Comm padded{};
+RuleSet::Wide RuleSet::wide(std::string_view comm) {
+  std::array<uint8_t, kCommMaxBytes + 1> padded{};
   std::copy_n(comm.begin(), std::min(comm.size(), kCommMaxBytes), padded.begin());
-  return padded;
+  return wide(IpAddress::v6(padded));
 }
 
 template <typename T>
@@ -81,33 +80,38 @@ bool RuleSet::contains(const std::vector<Interval<T>>& all, Slice slice, const T
   return behind != first && value <= behind[-1].last;
 }
 
-// The cheap questions and those that most often fail come first.
-bool RuleSet::matches(const Matcher& matcher, const Question& question) const {
-  const unsigned asks = matcher.asks;
-  if (matcher.direction != question.direction || (asks & ~question.known) != 0) return false;
-  if ((asks & kAsksProtocol) != 0 && !contains(numbers_, matcher.protocols, question.protocol)) return false;
+bool RuleSet::may_match(const Screen& screen, const Question& question) {
+  // One after the other, these would be branches that the processor cannot foresee.
+  const bool known = (screen.asks & ~question.known) == 0;
+  return known & screen.protocol.holds(question.protocol) & screen.port.holds(question.port) &
+         screen.uid.holds(question.uid) & screen.destination_low.holds(question.destination.low) &
+         screen.comm_high.holds(question.comm.high);
+}
+
+bool RuleSet::matches(unsigned asks, const Matcher& matcher, const Question& question) const {
+  if ((asks & kAsksProtocol) != 0 && !contains(numbers_, matcher.protocols, uint16_t{question.protocol})) return false;
   if ((asks & kAsksPort) != 0 && !contains(numbers_, matcher.ports, question.port)) return false;
   if ((asks & kAsksUid) != 0 && !contains(ids_, matcher.uids, question.uid)) return false;
   if ((asks & kAsksGid) != 0 && !contains(ids_, matcher.gids, question.gid)) return false;
   if ((asks & kAsksPid) != 0 && !contains(ids_, matcher.pids, question.pid)) return false;
-  if ((asks & kAsksComm) != 0 && !contains(comms_, matcher.comms, question.comm)) return false;
+  if ((asks & kAsksComm) != 0 && !contains(wides_, matcher.comms, question.comm)) return false;
   if ((asks & kAsksDestination) != 0 &&
-      contains(addresses_, matcher.destinations, question.destination) == ((asks & kDestinationNegated) != 0))
+      contains(wides_, matcher.destinations, question.destination) == ((asks & kDestinationNegated) != 0))
     return false;
-  return (asks & kAsksPeer) == 0 || contains(addresses_, matcher.peers, question.peer) != ((asks & kPeerNegated) != 0);
+  return (asks & kAsksPeer) == 0 || contains(wides_, matcher.peers, question.peer) != ((asks & kPeerNegated) != 0);
 }
 
 Decision RuleSet::decide(const Flow& flow, const Subject& subject) const {
   const bool out = flow.direction == Direction::kOut;
   const Endpoint& destination = out ? flow.remote : flow.local;
   unsigned known = kAsksProtocol | kAsksPort | kAsksDestination | kAsksPeer | kDestinationNegated | kPeerNegated;
+  known |= out ? kAsksOut : kAsksIn;
   if (subject.is_unknown()) known |= kAsksUnknown;
   if (subject.uid) known |= kAsksUid;
   if (subject.gid) known |= kAsksGid;
   if (subject.pid) known |= kAsksPid;
   if (!subject.comm.empty()) known |= kAsksComm;
   const Question question{.known = known,
-                          .direction = flow.direction,
                           .protocol = static_cast<uint8_t>(flow.protocol),
                           .port = destination.port,
                           .destination = wide(destination.address),
@@ -115,11 +119,12 @@ Decision RuleSet::decide(const Flow& flow, const Subject& subject) const {
                           .uid = subject.uid.value_or(0),
                           .gid = subject.gid.value_or(0),
                           .pid = subject.pid.value_or(0),
-                          .comm = padded(subject.comm)};
+                          .comm = wide(subject.comm)};
 
   Decision decision;
-  for (size_t i = 0; i < matchers_.size(); ++i) {
-    if (!matches(matchers_[i], question)) continue;
+  for (size_t i = 0; i < screens_.size(); ++i) {
+    const Screen& screen = screens_[i];
+    if (!may_match(screen, question) || !matches(screen.asks, matchers_[i], question)) continue;
     const Rule& rule = rules_[i];
     if (!rule.audit) {
       decision.verdict = rule.verdict;

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <expected>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <span>
@@ -141,30 +142,46 @@ class RuleSet {
   struct Interval {  // both ends belong to it
     T first, last;
   };
-  struct Wide {  // an address as a number
+  struct Wide {  // an address, or the 16 bytes of a process's name, as one number
     uint64_t high = 0, low = 0;
     auto operator<=>(const Wide&) const = default;
   };
-  using Comm = std::array<char, kCommMaxBytes + 1>;  // padded with zeroes
 
   // What a rule asks for, one bit each. The same bits say what is known of a flow and its owner: a rule that asks for
   // more does not match.
   enum Asks : uint16_t {
-    kAsksProtocol = 1 << 0,
-    kAsksPort = 1 << 1,
-    kAsksDestination = 1 << 2,
-    kAsksPeer = 1 << 3,
-    kAsksUnknown = 1 << 4,
-    kAsksUid = 1 << 5,
-    kAsksGid = 1 << 6,
-    kAsksPid = 1 << 7,
-    kAsksComm = 1 << 8,
-    kDestinationNegated = 1 << 9,
-    kPeerNegated = 1 << 10,
+    kAsksOut = 1 << 0,
+    kAsksIn = 1 << 1,
+    kAsksProtocol = 1 << 2,
+    kAsksPort = 1 << 3,
+    kAsksDestination = 1 << 4,
+    kAsksPeer = 1 << 5,
+    kAsksUnknown = 1 << 6,
+    kAsksUid = 1 << 7,
+    kAsksGid = 1 << 8,
+    kAsksPid = 1 << 9,
+    kAsksComm = 1 << 10,
+    kDestinationNegated = 1 << 11,
+    kPeerNegated = 1 << 12,
+  };
+
+  // The span from the least to the greatest value that a condition takes; everything when there is no condition.
+  template <typename T>
+  struct Hull {
+    T first = 0, length = std::numeric_limits<T>::max();
+    [[nodiscard]] bool holds(T value) const { return static_cast<T>(value - first) <= length; }
+  };
+  // What a flow must at least be for a rule to match: most rules are ruled out here, without a branch or a second
+  // cache line. Matcher has the whole truth.
+  struct Screen {
+    uint16_t asks = 0;
+    Hull<uint8_t> protocol;
+    Hull<uint16_t> port;
+    Hull<uint32_t> uid;
+    Hull<uint64_t> destination_low;  // of the address's lower half
+    Hull<uint64_t> comm_high;        // of the name's first 8 bytes
   };
   struct Matcher {
-    uint16_t asks = 0;
-    Direction direction = Direction::kOut;
     Slice protocols, ports, destinations, peers, uids, gids, pids, comms;
   };
   struct Question;  // a flow and its owner, in the matchers' terms
@@ -174,23 +191,25 @@ class RuleSet {
   };
 
   static Wide wide(const IpAddress& address);
-  static Comm padded(std::string_view comm);
+  static Wide wide(std::string_view comm);  // cut to kCommMaxBytes, as the kernel does
   template <typename T>
   static bool contains(const std::vector<Interval<T>>& all, Slice slice, const T& value);
-  [[nodiscard]] bool matches(const Matcher& matcher, const Question& question) const;
+  [[nodiscard]] static bool may_match(const Screen& screen, const Question& question);
+  [[nodiscard]] bool matches(unsigned asks, const Matcher& matcher, const Question& question) const;
   [[nodiscard]] const Default& default_of(Direction direction) const {
     return defaults_[static_cast<size_t>(direction)];
   }
 
-  std::vector<Rule> rules_;        // in the order of the text
-  std::vector<Matcher> matchers_;  // theirs
+  // Of each rule, in the order of the text.
+  std::vector<Rule> rules_;
+  std::vector<Screen> screens_;
+  std::vector<Matcher> matchers_;
   std::array<Default, 2> defaults_{};
   bool mentions_inbound_ = false, needs_owner_ = false, needs_process_ = false;
 
   std::vector<Interval<uint16_t>> numbers_;  // protocols and ports
   std::vector<Interval<uint32_t>> ids_;      // uids, gids and pids
-  std::vector<Interval<Wide>> addresses_;
-  std::vector<Interval<Comm>> comms_;
+  std::vector<Interval<Wide>> wides_;        // addresses and names of processes
 };
 
 // All mistakes that can be told apart, in the order of the text, at most kDiagnosticsMax.
