@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "datapath/flow_reader.h"
 #include "datapath/flow_table.h"
 #include "datapath/interface.h"
 #include "datapath/offload.h"
@@ -243,6 +244,9 @@ Datapath::~Datapath() = default;
 
 bool Datapath::took_over() const {
   return impl_->took_over;
+}
+const std::string& Datapath::pins() const {
+  return impl_->pins.path();
 }
 int Datapath::hold_fd() const {
   return impl_->hold.fd.get();
@@ -471,15 +475,7 @@ void Datapath::retire() {
 }
 
 Result<Counters> Datapath::counters() const {
-  const int cpus = ::libbpf_num_possible_cpus();
-  if (cpus < 1) return fail_errno(-cpus, "count the CPUs");
-  std::vector<uint64_t> per_cpu(static_cast<size_t>(cpus));
-  Counters counters;
-  for (uint32_t i = 0; i < HW_COUNTERS; ++i) {
-    if (::bpf_map_lookup_elem(impl_->loaded.maps.counters.get(), &i, per_cpu.data()) != 0)
-      return fail_errno(errno, "read the counters");
-    for (const uint64_t value : per_cpu) counters.values[i] += value;
-  }
+  HW_TRY(Counters counters, read_counters(impl_->loaded.maps.counters));
   counters.values[HW_COUNT_DENIED] += impl_->denied;
   counters.refused = impl_->refused;
   counters.fragments_lost = impl_->fragments_lost;

@@ -71,7 +71,7 @@ struct Timeouts {
 };
 
 struct Options {
-  std::string tap;
+  std::string tap;                           // or the host's end of a veth pair
   Verdict default_verdict = Verdict::kDeny;  // of flows that nobody is there to judge
   Verdict non_ip = Verdict::kDeny;           // of frames that are neither IP nor ARP
   uint32_t max_flows = 65536;                // a table taken over keeps the size it has
@@ -143,7 +143,8 @@ class Datapath {
   Datapath& operator=(Datapath&&) noexcept;
   ~Datapath();
 
-  [[nodiscard]] bool took_over() const;  // flows of an earlier process were found
+  [[nodiscard]] bool took_over() const;           // flows of an earlier process were found
+  [[nodiscard]] const std::string& pins() const;  // the directory that FlowReader::open() takes
 
   // The held frames.
   [[nodiscard]] int hold_fd() const;  // readable when there are any; does not block

@@ -146,8 +146,10 @@ Result<unsigned> ifindex_of_tap(const std::string& name) {
   ifreq request = request_for(name);
   request.ifr_data = reinterpret_cast<char*>(&driver);
   const bool known = ::ioctl(socket.get(), SIOCETHTOOL, &request) == 0;
-  if (!known || std::strcmp(driver.driver, "tun") != 0 || std::strcmp(driver.bus_info, "tap") != 0)
-    return fail(Code::kInvalid, "'{}' is no tap (its driver is '{}')", name, known ? driver.driver : "unknown");
+  const std::string_view name_of_driver = known ? driver.driver : "unknown";
+  const bool is_tap = name_of_driver == "tun" && std::string_view(driver.bus_info) == "tap";
+  if (!is_tap && name_of_driver != "veth")
+    return fail(Code::kInvalid, "'{}' is no tap (its driver is '{}')", name, name_of_driver);
   return ifindex;
 }
 

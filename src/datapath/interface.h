@@ -11,7 +11,8 @@
 
 namespace hyperward::datapath {
 
-// kNotFound: no such interface; kInvalid: it is no tap.
+// A guest's tap, or the host's end of a container's veth pair: what it sends comes in, what it receives goes out.
+// kNotFound: no such interface; kInvalid: it is neither.
 [[nodiscard]] Result<unsigned> ifindex_of_tap(const std::string& name);
 
 // Unique for as long as the machine runs, unlike the namespace's inode.

@@ -293,14 +293,18 @@ static __always_inline enum kind read_transport(struct __sk_buff* skb, struct cu
   return KIND_FLOW;
 }
 
-/* `packet` is all zero. `source_is_guest` is known when the program is compiled. */
-static __always_inline enum kind parse(struct __sk_buff* skb, struct packet* packet, int source_is_guest) {
+/*
+ * Gives an enum kind; `packet` is all zero before. A global function: the verifier walks through it once, by itself,
+ * instead of once for each way that leads here, so that it has to be shown that `packet` is there.
+ */
+__noinline int parse(struct __sk_buff* skb, struct packet* packet, int source_is_guest) {
   struct cursor cursor = {.end = skb->len};
   struct ip_addresses addresses;
   struct ethhdr ethernet;
   __u8 hop_limit = 0;
   int tags = 0;
 
+  if (!packet) return KIND_MALFORMED;
   if (peek(skb, &cursor, &ethernet, sizeof(ethernet))) return KIND_MALFORMED;
   cursor.at += sizeof(ethernet);
   __be16 ethertype = ethernet.h_proto;

@@ -83,18 +83,21 @@ std::string pin_name(std::string_view tap, uint64_t netns_inode) {
   return name;
 }
 
-Result<PinDirectory> PinDirectory::open(std::string_view tap, std::string_view chosen_root, bool create) {
+Result<std::string> pin_path(std::string_view tap, std::string_view chosen_root) {
   std::string root(chosen_root);
   if (root.empty()) {
     HW_TRY(root, default_root());
   }
   const auto ours = inode_of("/proc/thread-self/ns/net"), init = inode_of("/proc/1/ns/net");
-  const std::string path = root + "/" + pin_name(tap, ours && ours != init ? *ours : 0);
+  return root + "/" + pin_name(tap, ours && ours != init ? *ours : 0);
+}
+
+Result<PinDirectory> PinDirectory::open(std::string_view tap, std::string_view root, bool create) {
+  HW_TRY(const std::string path, pin_path(tap, root));
   if (create) {
-    HW_OK(make_directory(root));
+    HW_OK(make_directory(path.substr(0, path.rfind('/'))));
     HW_OK(make_directory(path));
   }
-
   Fd lock(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock.valid()) return fail_errno(errno, fmt::format("open {}", path));
   if (!is_bpffs(path)) return fail(Code::kInvalid, "{} is not on a BPF file system", path);

@@ -39,7 +39,9 @@ class PinDirectory {
   Fd lock_;
 };
 
-// The last part of the path: see above.
+// The directory's path, whether it is there or not. With an empty `root`, makes sure that there is a bpffs.
+[[nodiscard]] Result<std::string> pin_path(std::string_view tap, std::string_view root);
+// Its last part: see above. A namespace of 0 is PID 1's.
 [[nodiscard]] std::string pin_name(std::string_view tap, uint64_t netns_inode);
 
 }  // namespace hyperward::datapath

@@ -152,10 +152,24 @@ std::optional<Held> wait_for_held(Datapath& path) {
   return *held;
 }
 
-int run(const TestNet& net, const char* program, const Bytes& frame, uint32_t mark) {
-  const std::string path = net.pin_root() + "/" + pin_name(TestNet::kTap, 0) + "/" + program;
-  const Fd fd(::bpf_obj_get(path.c_str()));
+Fd pinned(const TestNet& net, const char* name) {
+  const auto directory = pin_path(TestNet::kTap, net.pin_root());
+  HW_CHECK(directory.has_value());
+  Fd fd(::bpf_obj_get((*directory + "/" + name).c_str()));
   HW_CHECK(fd.valid());
+  return fd;
+}
+
+hw_config config_of(const TestNet& net) {
+  const Fd map = pinned(net, "config");
+  const uint32_t zero = 0;
+  hw_config config{};
+  HW_CHECK(::bpf_map_lookup_elem(map.get(), &zero, &config) == 0);
+  return config;
+}
+
+int run(const TestNet& net, const char* program, const Bytes& frame, uint32_t mark) {
+  const Fd fd = pinned(net, program);
   __sk_buff context{};
   context.mark = mark;
   DECLARE_LIBBPF_OPTS(bpf_test_run_opts, options);

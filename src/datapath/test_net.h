@@ -61,6 +61,8 @@ class TestNet {
 
 // Runs a pinned program over a frame that is sent nowhere: TC_ACT_*.
 [[nodiscard]] int run(const TestNet& net, const char* program, const Bytes& frame, uint32_t mark = 0);
+[[nodiscard]] Fd pinned(const TestNet& net, const char* name);
+[[nodiscard]] hw_config config_of(const TestNet& net);
 
 // As if next() had handed out the frame for the first time.
 [[nodiscard]] Held held(const Bytes& frame, Direction direction = Direction::kOut);
