@@ -1,11 +1,11 @@
 // ps, ss and owner: what a guest's memory says, as tables for people or JSON for programs.
-#include <charconv>
 #include <map>
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/flow_words.h"
 #include "cli/table.h"
 #include "cli/target.h"
 #include "guest/guest.h"
@@ -129,12 +129,6 @@ Result<void> run_ss(const ReadOptions& options) {
   return {};
 }
 
-Result<Protocol> parse_protocol(std::string_view text) {
-  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp})
-    if (text == to_string(protocol)) return protocol;
-  return fail(Code::kInvalid, "'{}' is no protocol that has sockets with ports here: write tcp or udp", text);
-}
-
 json owner_json(const guest::Owner& owner, const UserNames& names) {
   json value = {{"uid", nullptr}, {"gid", nullptr}, {"user", nullptr}, {"process", nullptr}};
   if (owner.uid) value["uid"] = *owner.uid;
@@ -162,19 +156,13 @@ Result<void> run_owner(ReadOptions options) {
     options.target.guest.name = options.words.front();
     options.words.erase(options.words.begin());
   }
-  if (options.words.size() != 3)
-    return fail(Code::kInvalid,
-                "name a flow as PROTOCOL LOCAL:PORT REMOTE:PORT, for example: tcp 10.9.0.2:43210 "
-                "203.0.113.9:25");
-  HW_TRY(const Protocol protocol, parse_protocol(options.words[0]));
-  HW_TRY(const Endpoint local, Endpoint::parse(options.words[1]));
-  HW_TRY(const Endpoint remote, Endpoint::parse(options.words[2]));
-
+  HW_TRY(const FlowWords flow, parse_flow(options.words));
   HW_TRY(const auto guest, attach(options.target));
-  const guest::Owner owner = guest->owner(protocol, local, remote);
+  const guest::Owner owner = guest->owner(flow.protocol, flow.local, flow.remote);
   if (options.as_json) {
     json value = owner_json(owner, user_names(*guest));
-    value["flow"] = {{"protocol", to_string(protocol)}, {"local", to_string(local)}, {"remote", to_string(remote)}};
+    value["flow"] = {
+        {"protocol", to_string(flow.protocol)}, {"local", to_string(flow.local)}, {"remote", to_string(flow.remote)}};
     print_json(value);
     return {};
   }

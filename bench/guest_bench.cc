@@ -1,0 +1,99 @@
+// What reading a live guest costs: attach, and whose a flow is.
+//
+//   guest_bench PID mapped|readv [ATTACHES [LOOKUPS]]
+//
+// Prints one JSON object: every attach in milliseconds, every look-up in nanoseconds, what they were made over.
+// Look-ups go round the guest's TCP sockets in random order; before they are timed each was looked up once.
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "daemon/guest_source.h"
+#include "guest/guest.h"
+
+namespace hyperward {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using nlohmann::json;
+
+struct Flow {
+  Endpoint local, remote;
+};
+
+std::vector<Flow> tcp_flows(const std::vector<guest::Socket>& sockets) {
+  std::vector<Flow> flows;
+  for (const auto& socket : sockets) {
+    const bool owned = socket.state == guest::TcpState::kEstablished && !socket.holders.empty();
+    if (socket.protocol == Protocol::kTcp && owned) flows.push_back({socket.local, socket.remote});
+  }
+  return flows;
+}
+
+Result<json> measure(int pid, daemon::Access access, int attaches, int lookups) {
+  HW_TRY(const vm::Qemu qemu, vm::qemu_by_pid(pid));
+  std::vector<double> attach_ms;
+  std::unique_ptr<guest::Guest> guest;
+  for (int i = 0; i < attaches; ++i) {
+    HW_TRY(auto memory, daemon::open_memory(qemu, access));
+    const auto start = Clock::now();
+    HW_TRY(guest, guest::Guest::attach(std::move(memory)));
+    attach_ms.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
+  }
+
+  HW_TRY(const auto processes, guest->processes());
+  HW_TRY(const auto sockets, guest->sockets());
+  const std::vector<Flow> flows = tcp_flows(sockets);
+  if (flows.empty()) return fail(Code::kNotFound, "the guest has no established TCP socket to look up");
+
+  for (const Flow& flow : flows) (void)guest->owner(Protocol::kTcp, flow.local, flow.remote);
+  std::mt19937 random(1);  // NOLINT(bugprone-random-generator-seed): the same order in every run
+  std::uniform_int_distribution<size_t> any(0, flows.size() - 1);
+  std::vector<int64_t> lookup_ns;
+  lookup_ns.reserve(static_cast<size_t>(lookups));
+  int named = 0;
+  for (int i = 0; i < lookups; ++i) {
+    const Flow& flow = flows[any(random)];
+    const auto start = Clock::now();
+    const guest::Owner owner = guest->owner(Protocol::kTcp, flow.local, flow.remote);
+    lookup_ns.push_back(std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count());
+    named += owner.process.has_value() ? 1 : 0;
+  }
+  return json{{"attach_ms", attach_ms},        {"lookup_ns", lookup_ns},    {"flows", flows.size()},
+              {"processes", processes.size()}, {"sockets", sockets.size()}, {"named", named}};
+}
+
+int number(const char* text, int otherwise) {
+  if (text == nullptr) return otherwise;
+  int value = 0;
+  const std::string_view word = text;
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+  return error == std::errc() && end == word.data() + word.size() ? value : 0;
+}
+
+}  // namespace
+}  // namespace hyperward
+
+int main(int argc, char** argv) {
+  using namespace hyperward;
+  const int pid = argc > 1 ? number(argv[1], 0) : 0;
+  const auto access = daemon::access_from(argc > 2 ? argv[2] : "");
+  const int attaches = number(argc > 3 ? argv[3] : nullptr, 11);
+  const int lookups = number(argc > 4 ? argv[4] : nullptr, 50000);
+  if (pid <= 0 || !access || attaches <= 0 || lookups <= 0) {
+    fmt::print(stderr, "usage: guest_bench PID mapped|readv [ATTACHES [LOOKUPS]]\n");
+    return 2;
+  }
+  const auto measured = measure(pid, *access, attaches, lookups);
+  if (!measured) {
+    fmt::print(stderr, "guest_bench: {}\n", measured.error().message);
+    return 1;
+  }
+  fmt::print("{}\n", measured->dump());
+  return 0;
+}

@@ -1,0 +1,133 @@
+"""The benchmarks: each gives named series of measurements, of which median and spread are printed.
+
+A benchmark's name is stable, so that its figures can be followed over time; what a name measures does not change.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+TREE = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TREE / "tests/guest"), str(TREE / "tests/e2e")]
+
+import guest as guests  # noqa: E402
+
+BUILD = TREE / "build/release"
+BENCHMARKS = {}
+
+
+def benchmark(function):
+    BENCHMARKS[function.__name__.replace("_", "-")] = function
+    return function
+
+
+def series(name: str, unit: str, values: list[float]) -> dict:
+    return {
+        "name": name,
+        "unit": unit,
+        "median": round(statistics.median(values), 4),
+        "min": round(min(values), 4),
+        "max": round(max(values), 4),
+        "runs": len(values),
+    }
+
+
+def percentile(values: list[float], part: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
+def guest_bench(guest: guests.Guest, access: str, attaches: int = 11, lookups: int = 50000) -> dict:
+    output = subprocess.check_output([BUILD / "bench/guest_bench", str(guest.pid), access, str(attaches), str(lookups)])
+    measured = json.loads(output)
+    if measured["named"] != lookups:
+        print(f"  note: {lookups - measured['named']} of {lookups} look-ups named no process", file=sys.stderr)
+    return measured
+
+
+def lookups(name: str, guest: guests.Guest, access: str, unit: str = "us", runs: int = 5) -> list[dict]:
+    """Median and p99 of one run's look-ups; of several runs, their spread."""
+    medians, tails = [], []
+    for _ in range(runs):
+        times = [ns / 1000 for ns in guest_bench(guest, access, attaches=1)["lookup_ns"]]
+        medians.append(statistics.median(times))
+        tails.append(percentile(times, 0.99))
+    return [series(f"{name}-median", unit, medians), series(f"{name}-p99", unit, tails)]
+
+
+def loaded_guest(sockets: int, processes: int, **options) -> guests.Guest:
+    guest = guests.Guest("6.1", **options)
+    guest.must(f"load -s {sockets} -p {processes} >/tmp/load.log 2>&1 &")
+    deadline = time.monotonic() + 240
+    while "ready" not in guest.must("cat /tmp/load.log"):
+        if time.monotonic() > deadline:
+            guest.close()
+            raise RuntimeError("the load in the guest did not become ready")
+        time.sleep(0.5)
+    return guest
+
+
+@benchmark
+def attach():
+    """Finding the kernel of a 512 MB guest and resolving everything: the time until the first question can be asked."""
+    with loaded_guest(200, 20) as guest:
+        return [
+            series("attach-mapped", "ms", guest_bench(guest, "mapped", attaches=21, lookups=1)["attach_ms"]),
+            series("attach-readv", "ms", guest_bench(guest, "readv", attaches=11, lookups=1)["attach_ms"]),
+        ]
+
+
+@benchmark
+def owner():
+    """flow -> owner, warm; the xFilter paper: 19 us mean, 178 us at most."""
+    with loaded_guest(200, 20) as guest:
+        return lookups("owner-mapped", guest, "mapped") + lookups("owner-readv", guest, "readv")
+
+
+@benchmark
+def owner_10000():
+    """The same with 10,000 sockets and 1,000 processes in the guest: it must not grow with them."""
+    with loaded_guest(10000, 1000, ram_mib=1024) as guest:
+        return lookups("owner-mapped-10000-sockets", guest, "mapped")
+
+
+def machine() -> str:
+    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    return f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, guests under {guests.chosen_accelerator()}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these benchmarks")
+    parser.add_argument("--json", metavar="FILE", help="write the figures as a list")
+    parser.add_argument("--list", action="store_true", help="tell the benchmarks' names")
+    options = parser.parse_args()
+    if options.list:
+        print("\n".join(f"{name:16} {function.__doc__.strip()}" for name, function in BENCHMARKS.items()))
+        return 0
+    if unknown := [name for name in options.names if name not in BENCHMARKS]:
+        print(f"bench: no benchmark '{unknown[0]}'; there are: {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+
+    print(f"machine: {machine()}")
+    print(f"{'name':34} {'median':>10} {'min':>10} {'max':>10} {'runs':>5}  unit")
+    figures = []
+    for name in options.names or BENCHMARKS:
+        for figure in BENCHMARKS[name]():
+            figures.append(figure)
+            values = " ".join(f"{figure[key]:10.4g}" for key in ("median", "min", "max"))
+            print(f"{figure['name']:34} {values} {figure['runs']:5}  {figure['unit']}", flush=True)
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

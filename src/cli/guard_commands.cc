@@ -1,0 +1,84 @@
+// guard, reload and detach: the filter itself, in the foreground.
+#include <signal.h>
+
+#include <chrono>
+#include <memory>
+#include <thread>
+
+#include "cli/commands.h"
+#include "daemon/config.h"
+#include "daemon/guard.h"
+#include "daemon/rules_file.h"
+#include "daemon/state.h"
+#include "datapath/datapath.h"
+
+namespace hyperward::cli {
+namespace {
+
+constexpr std::chrono::seconds kReloadDeadline{5};
+
+struct GuardOptions {
+  std::string config;
+  std::string guest;
+  std::string tap;
+};
+
+Result<void> run_guard(const GuardOptions& options) {
+  HW_TRY(const auto guard, daemon::Guard::start(options.config));
+  return guard->run();
+}
+
+// Checks the rules here, where the caller can read what is wrong with them, and then tells the guard to take them.
+Result<void> run_reload(const GuardOptions& options) {
+  HW_TRY(const daemon::GuardState before, daemon::load_state(options.guest));
+  if (!daemon::is_alive(before)) return fail(Code::kNotFound, "no guard runs for '{}': start one first", options.guest);
+  HW_TRY(const daemon::Config config, daemon::load_config(before.config));
+  HW_TRY(const policy::RuleSet rules, daemon::load_rules(config.rules, daemon::names_of(config)));
+
+  if (::kill(before.pid, SIGHUP) != 0)
+    return fail_errno(errno, fmt::format("signal the guard, process {}", before.pid));
+  const auto deadline = std::chrono::steady_clock::now() + kReloadDeadline;
+  while (std::chrono::steady_clock::now() < deadline) {
+    HW_TRY(const daemon::GuardState now, daemon::load_state(options.guest));
+    if (now.generation != before.generation) {
+      fmt::print("{}: {} rules are in force\n", options.guest, rules.rules().size());
+      return {};
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return fail(Code::kSystem, "the guard of '{}', process {}, has not taken the rules; its log says why", options.guest,
+              before.pid);
+}
+
+Result<void> run_detach(const GuardOptions& options) {
+  std::string tap = options.tap;
+  if (tap.empty()) {
+    HW_TRY(const daemon::GuardState state, daemon::load_state(options.guest));
+    tap = state.tap;
+  }
+  HW_OK(datapath::Datapath::detach(tap));
+  if (!options.guest.empty()) HW_OK(daemon::remove_state(options.guest));
+  fmt::print("{}: nothing of hyperward is left on it\n", tap);
+  return {};
+}
+
+}  // namespace
+
+void add_guard_commands(CLI::App& app, Chosen& chosen) {
+  const auto options = std::make_shared<GuardOptions>();
+
+  CLI::App* guard = app.add_subcommand("guard", "guard one guest, in the foreground, until interrupted");
+  guard->add_option("--config", options->config, "the guest, its tap and its rules")->required();
+  guard->callback([=, &chosen] { chosen.action = [=] { return run_guard(*options); }; });
+
+  CLI::App* reload = app.add_subcommand("reload", "check a guard's rules and put them in force, for all its flows");
+  reload->add_option("guest", options->guest, "the guest's name")->required();
+  reload->callback([=, &chosen] { chosen.action = [=] { return run_reload(*options); }; });
+
+  CLI::App* detach = app.add_subcommand("detach", "remove everything of hyperward from a guest's tap");
+  auto* by_guest = detach->add_option("guest", options->guest, "the guest's name");
+  detach->add_option("--tap", options->tap, "or the tap, when nothing else of its guard is left")->excludes(by_guest);
+  detach->callback([=, &chosen] { chosen.action = [=] { return run_detach(*options); }; });
+}
+
+}  // namespace hyperward::cli

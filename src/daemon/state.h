@@ -1,0 +1,34 @@
+// What a guard tells the other commands while it runs, in one small file per guest under /run/hyperward.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace hyperward::daemon {
+
+struct GuardState {
+  std::string guest;  // its label
+  std::string tap;
+  std::string pins;         // where its flows are: datapath::FlowReader
+  std::string config;       // the file, absolute
+  std::string rules;        // the text that is in force
+  uint32_t generation = 0;  // of these rules
+  pid_t pid = 0;            // of the guard; it may have ended since
+};
+
+// Replaces the file whole, so that a reader never sees half of it.
+[[nodiscard]] Result<void> save_state(const GuardState& state);
+// kNotFound: nothing guards, or has guarded, a guest of this label.
+[[nodiscard]] Result<GuardState> load_state(std::string_view guest);
+[[nodiscard]] Result<void> remove_state(std::string_view guest);
+
+// Whether the guard that wrote the state still runs.
+[[nodiscard]] bool is_alive(const GuardState& state);
+
+}  // namespace hyperward::daemon
