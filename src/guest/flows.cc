@@ -1,6 +1,7 @@
 #include "guest/flows.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace hyperward::guest {
@@ -101,9 +102,10 @@ Owner Flows::waiting_owner(const Endpoint& local, const Find& find) const {
 }
 
 void Flows::keep_addressed(const Endpoint& local, Budget& budget, std::vector<Hit>& hits) const {
-  const auto has_address = [&](const Hit& hit) { return addresses_.has(*hit.space, local.address, budget); };
-  if (const auto strangers = std::ranges::stable_partition(hits, has_address); strangers.begin() != hits.begin())
-    hits.erase(strangers.begin(), strangers.end());
+  std::vector<Hit> addressed;
+  std::ranges::copy_if(hits, std::back_inserter(addressed),
+                       [&](const Hit& hit) { return addresses_.has(*hit.space, local.address, budget); });
+  if (!addressed.empty()) hits = std::move(addressed);
   if (hits.front().space == namespaces_.list().data()) hits.resize(1);
 }
 
