@@ -45,6 +45,7 @@ class Guest:
         cpus: int = 1,
         cpu: str = CPU,
         machine: str = "pc",
+        name: str | None = None,
         tap: str | None = None,
         mac: str | None = None,
         append: str = "",
@@ -87,6 +88,8 @@ class Guest:
             command += ["-device", "virtio-serial-pci"]
             command += ["-chardev", f"socket,id=agent,path={self.state}/agent.sock,server=on,wait=off"]
             command += ["-device", "virtserialport,chardev=agent,name=agent,nr=1"]
+            if name:
+                command += ["-name", name]
             if tap:
                 command += ["-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no"]
                 command += ["-device", f"virtio-net-pci,netdev=net,mac={mac or '52:54:00:12:34:56'},romfile="]
@@ -201,6 +204,21 @@ class Guest:
         else:
             raise GuestError(f"a dump is raw or elf, not {form!r}")
 
+    def reboot(self, timeout: float = BOOT_TIMEOUT_S) -> None:
+        """As by the reset button: same QEMU, memory and sockets; a new kernel at other addresses."""
+        self._known_boot_id = self._boot_id()
+        self.qmp("system_reset")
+        self.await_reboot(timeout)
+
+    def await_reboot(self, timeout: float = BOOT_TIMEOUT_S) -> None:
+        """Waits until a guest that is being reset has come up again."""
+        deadline = time.monotonic() + timeout
+        while (now := self._boot_id()) == self._known_boot_id:
+            if time.monotonic() >= deadline:
+                raise GuestError(f"no reboot within {timeout:g} s{self._serial_tail()}")
+            time.sleep(0.05)
+        self._known_boot_id = now
+
     def is_running(self) -> bool:
         try:
             return QEMU.encode() in pathlib.Path(f"/proc/{self.pid}/cmdline").read_bytes()
@@ -237,6 +255,7 @@ class Guest:
     # ---------------------------------------------------------------------------------------------------------
 
     _process: subprocess.Popen | None = None
+    _known_boot_id = ""
 
     def _start(self, command: list[str]) -> None:
         with open(self.state / "qemu.log", "wb") as log:
@@ -254,9 +273,18 @@ class Guest:
         deadline = time.monotonic() + timeout_s
         self._port = _connect(self.state / "agent.sock", deadline, alive=self._is_alive)
         try:
-            self.run_bytes("true", timeout_s)
+            self._known_boot_id = self.must("cat /proc/sys/kernel/random/boot_id", timeout_s)
+            # Until now a kernel that panics ended QEMU; from now on a reset is one.
+            self.qmp("set-action", reboot="reset")
         except GuestError as error:
             raise GuestError(f"the guest did not come up: {error}{self._serial_tail()}") from None
+
+    def _boot_id(self) -> str:
+        """The one known before while nobody serves commands."""
+        try:
+            return self.must("cat /proc/sys/kernel/random/boot_id", timeout=2)
+        except GuestError:
+            return self._known_boot_id
 
     def _is_alive(self) -> None:
         if self._process.poll() is not None:

@@ -125,7 +125,9 @@ class Claims:
         if is_kernel_thread(true):
             self.assertTrue(true.comm.startswith(seen["comm"]), seen)  # /proc adds what a worker works on
         else:
-            self.assertEqual((seen["comm"], seen["state"]), (true.comm, true.state))
+            self.assertEqual(seen["comm"], true.comm)
+        if true.comm.startswith("load"):  # it stands still; others may run at one moment and sleep at the next
+            self.assertEqual(seen["state"], true.state)
 
     def test_ps_has_no_process_that_the_guest_has_not(self):
         known = self.subject.before.processes.keys() | self.subject.after.processes.keys()
