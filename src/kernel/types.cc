@@ -15,7 +15,7 @@ constexpr uint16_t kMagic = 0xeb9f;
 constexpr size_t kMaxBlobBytes = 64 << 20;  // distributions' kernels: 4 to 12 MiB
 constexpr unsigned kMaxTypedefs = 32;
 constexpr unsigned kMaxNesting = 16;     // of anonymous structs and arrays
-constexpr unsigned kMaxSteps = 1 << 17;  // members looked at in one look-up
+constexpr unsigned kMaxSteps = 1 << 13;  // members looked at in one look-up; struct task_struct has 300
 constexpr uint64_t kMaxTypeSize = 1 << 30;
 constexpr uint32_t kPointerSize = 8;
 
