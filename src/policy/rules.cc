@@ -81,11 +81,14 @@ bool RuleSet::contains(const std::vector<Interval<T>>& all, Slice slice, const T
 }
 
 bool RuleSet::may_match(const Screen& screen, const Question& question) {
-  // One after the other, these would be branches that the processor cannot foresee.
-  const bool known = (screen.asks & ~question.known) == 0;
-  return known & screen.protocol.holds(question.protocol) & screen.port.holds(question.port) &
-         screen.uid.holds(question.uid) & screen.destination_low.holds(question.destination.low) &
-         screen.comm_high.holds(question.comm.high);
+  // Each on its own would be a branch that the processor cannot foresee.
+  unsigned holds = (screen.asks & ~question.known) == 0 ? 1 : 0;
+  holds &= static_cast<unsigned>(screen.protocol.holds(question.protocol));
+  holds &= static_cast<unsigned>(screen.port.holds(question.port));
+  holds &= static_cast<unsigned>(screen.uid.holds(question.uid));
+  holds &= static_cast<unsigned>(screen.destination_low.holds(question.destination.low));
+  holds &= static_cast<unsigned>(screen.comm_high.holds(question.comm.high));
+  return holds != 0;
 }
 
 bool RuleSet::matches(unsigned asks, const Matcher& matcher, const Question& question) const {
