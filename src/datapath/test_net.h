@@ -29,6 +29,8 @@ struct Frame {
   Bytes bytes;
 };
 
+constexpr int kPass = -1, kDrop = 2, kRedirect = 7;  // TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_REDIRECT
+
 class TestNet {
  public:
   // Leaves the machine's namespaces, once per process. An error says what the machine lacks.
