@@ -10,9 +10,11 @@
 #include "guest/layout.h"
 #include "guest/namespaces.h"
 #include "guest/owners.h"
+#include "guest/page_cache.h"
 #include "guest/tasks.h"
 #include "guest/tcp_sockets.h"
 #include "guest/udp_sockets.h"
+#include "guest/users.h"
 
 namespace hyperward::guest {
 namespace {
@@ -77,6 +79,8 @@ struct Guest::Parts {
   Owners owners{memory, layout, roots, tasks, files};
   Flows flows{memory, layout, namespaces, tcp, udp, addresses, owners};
   Inventory inventory{memory, layout, namespaces, tcp, udp, tasks, files};
+  Result<PageCacheLayout> page_cache =
+      PageCacheLayout::resolve(kernel->types(), [this](std::string_view name) { return kernel->symbol(name); }, memory);
 };
 
 Result<std::unique_ptr<Guest>> Guest::attach(std::unique_ptr<memory::PhysicalMemory> memory) {
@@ -117,6 +121,13 @@ Result<std::vector<Socket>> Guest::sockets() const {
 
 Owner Guest::owner(Protocol protocol, const Endpoint& local, const Endpoint& remote) {
   return parts_->flows.owner(protocol, local, remote);
+}
+
+Result<std::vector<User>> Guest::users() const {
+  parts_->memory.forget();
+  if (!parts_->page_cache) return std::unexpected(parts_->page_cache.error());
+  HW_TRY(const std::string passwd, PageCache(parts_->memory, *parts_->page_cache, parts_->tasks).read("/etc/passwd"));
+  return parse_passwd(passwd);
 }
 
 bool Guest::listens(Protocol protocol, const Endpoint& local) const {

@@ -37,6 +37,10 @@ class Guest {
   // Does a listening (TCP) or unconnected (UDP) socket wait for a stranger's packets to `local`?
   [[nodiscard]] bool listens(Protocol protocol, const Endpoint& local) const;
 
+  // User numbers and names from the guest's own /etc/passwd, if its kernel has that file in memory (kNotFound: not
+  // now). They are the guest's word.
+  [[nodiscard]] Result<std::vector<std::pair<uint32_t, std::string>>> users() const;
+
   // Reads of guest memory so far, for benchmarks.
   [[nodiscard]] uint64_t reads() const;
 
