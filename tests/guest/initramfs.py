@@ -6,7 +6,6 @@ uncompressed: under software emulation unpacking costs more than loading.
 
 import hashlib
 import lzma
-import os
 import pathlib
 import subprocess
 
@@ -30,14 +29,7 @@ def build(kernel: kernels.Kernel) -> pathlib.Path:
     for source in sources:
         digest.update(source.read_bytes())
     path = kernels.cache_root() / f"initramfs-{kernel.name}-{digest.hexdigest()[:16]}"
-    with kernels.locked(f"initramfs-{kernel.name}"):
-        if not path.exists():
-            for stale in path.parent.glob(f"initramfs-{kernel.name}-*"):
-                stale.unlink()
-            unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-            unfinished.write_bytes(_archive(kernel))
-            unfinished.rename(path)
-    return path
+    return kernels.cached(path, lambda unfinished: unfinished.write_bytes(_archive(kernel)))
 
 
 def _archive(kernel: kernels.Kernel) -> bytes:
@@ -74,14 +66,7 @@ def program(name: str) -> pathlib.Path:
     for header in sorted(PROGRAMS.glob("*.h")):
         digest.update(header.read_bytes())
     path = kernels.cache_root() / "programs" / f"{name}-{digest.hexdigest()[:16]}"
-    path.parent.mkdir(exist_ok=True)
-    if not path.exists():
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        subprocess.run([*COMPILE, "-o", unfinished, source], check=True)
-        for stale in path.parent.glob(f"{name}-*"):
-            stale.unlink(missing_ok=True)
-        unfinished.rename(path)
-    return path
+    return kernels.cached(path, lambda unfinished: subprocess.run([*COMPILE, "-o", unfinished, source], check=True))
 
 
 def _in_load_order(kernel: kernels.Kernel) -> list[pathlib.Path]:

@@ -17,11 +17,13 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 import tomllib
 from dataclasses import dataclass
 
 MATRIX = pathlib.Path(__file__).with_name("kernels.toml")
 FETCH_TIMEOUT_S = 300
+UNUSED_AFTER_S = 24 * 3600
 
 
 class KernelError(Exception):
@@ -49,6 +51,23 @@ def locked(name: str):
     with open(cache_root() / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def cached(path: pathlib.Path, build) -> pathlib.Path:
+    """`path`, named "WHAT-DIGEST", made by `build(unfinished path)` if it is not there. Old versions of WHAT go once
+    nobody has used them for a day: another tree may be about to boot what this one no longer wants."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    what = path.name.rpartition("-")[0]
+    with locked(what):
+        if not path.exists():
+            unfinished = path.with_name(f".{path.name}")
+            build(unfinished)
+            unfinished.rename(path)
+        os.utime(path)
+        for stale in path.parent.glob(f"{what}-*"):
+            if time.time() - stale.stat().st_mtime > UNUSED_AFTER_S:
+                stale.unlink()
+    return path
 
 
 def matrix() -> dict[str, dict]:
@@ -120,7 +139,7 @@ class _Apt:
             'Dir::Etc::sourceparts "/nonexistent";\n'
             f'Dir::State::lists "{home}/lists";\n'
             f'Dir::Cache "{home}/cache";\n'
-            f'APT::Sandbox::User "";\n'
+            'APT::Sandbox::User "";\n'
         )
         self._environment = {**os.environ, "APT_CONFIG": str(home / "apt.conf"), "LC_ALL": "C"}
         self.run("apt-get", "update", "-qq")
@@ -129,9 +148,8 @@ class _Apt:
         return _run(list(command), env=self._environment, cwd=cwd)
 
 
-def _system_mirror() -> tuple[str, str]:
+def _system_mirror(etc: pathlib.Path = pathlib.Path("/etc/apt")) -> tuple[str, str]:
     """URI and signing key of the first Debian archive (not the security one) that the system's apt uses."""
-    etc = pathlib.Path("/etc/apt")
     for path in sorted(etc.glob("sources.list.d/*.sources")):
         for stanza in re.split(r"\n\s*\n", path.read_text()):
             fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.*)$", stanza, re.M))

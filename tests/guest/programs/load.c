@@ -1,7 +1,10 @@
 // A mixed load of sockets and processes that stands still once it is set up, so that what a reader of the
 // guest's memory finds can be compared with /proc.
 //
-//   load [-s SOCKETS] [-p PROCESSES]     prints "ready SOCKETS PROCESSES", then sleeps until it is killed
+//   load [-s SOCKETS] [-p PROCESSES] [-o HOST]...
+//
+// prints "ready SOCKETS PROCESSES", then sleeps until it is killed. With -o it also talks to other machines: TCP and
+// UDP to port 7 of each HOST, where `serve echo` must run.
 //
 // Processes come in groups of three: a server, a worker it forked that shares every socket opened so far, and a
 // client. Groups differ in address family (v4, v6, v4 through a v6 socket), in the user, in whether the user
@@ -38,7 +41,7 @@ enum {
   kTimeWaits = 8,
   kUnaccepted = 3,
   kFixedSockets = 120,  // about what the odd ones open
-  kFixedProcesses = 11,
+  kFixedProcesses = 12,
   kConnectionsMax = 4096,
 };
 
@@ -337,6 +340,23 @@ static void syn_received(void) {
   close(raw);
 }
 
+enum { kHostsMax = 8, kOutward = 4 };
+static const char* hosts[kHostsMax];
+static int host_count;
+
+static void outward(void) {
+  for (int i = 0; i < host_count; i++) {
+    enum family family = strchr(hosts[i], ':') ? kV6 : kV4;
+    struct sockaddr_storage to;
+    socklen_t size = address(family, hosts[i], 7, &to);
+    for (int j = 0; j < kOutward; j++) {
+      int fd = open_socket(family, j ? SOCK_STREAM : SOCK_DGRAM);
+      MUST(connect(fd, (void*)&to, size));
+    }
+  }
+  become(3);
+}
+
 static void no_sockets(void) {
   become(4);
   static char long_argument[3000];
@@ -352,7 +372,7 @@ static const struct {
     {"load-listeners", many_listeners}, {"load-reuseport", reuseport},  {"load-unaccepted", unaccepted},
     {"load-halfclosed", half_closed},   {"load-timewait", time_waits},  {"load-threads", threads},
     {"load-namespace", own_namespace},  {"load-synsent", syn_sent},     {"load-connect", blocking_connect},
-    {"load-synrecv", syn_received},     {"load-nosockets", no_sockets},
+    {"load-synrecv", syn_received},     {"load-nosockets", no_sockets}, {"load-outward", outward},
 };
 // Those two report by themselves, because they do not return.
 static int reports_itself(int odd) {
@@ -366,9 +386,10 @@ int main(int argc, char** argv) {
     MUST(write(4, "x", 1));
     stand_still();
   }
-  for (int option; (option = getopt(argc, argv, "s:p:")) != -1;) {
+  for (int option; (option = getopt(argc, argv, "s:p:o:")) != -1;) {
     if (option == 's') sockets = atoi(optarg);
     if (option == 'p') processes = atoi(optarg);
+    if (option == 'o' && host_count < kHostsMax) hosts[host_count++] = optarg;
     if (option == '?') return 2;
   }
   setpgid(0, 0);
