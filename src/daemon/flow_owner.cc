@@ -20,6 +20,7 @@ hw_owner pack(const guest::Owner& owner, uint32_t rule_line) {
   packed.reason = static_cast<uint8_t>(owner.reason);
   packed.socket = owner.evidence.socket.value;
   packed.inode = static_cast<uint32_t>(owner.evidence.inode);  // the kernel numbers sockets with 32 bits (get_next_ino)
+  packed.state = static_cast<uint8_t>(owner.evidence.state);
   packed.fd = owner.evidence.fd;
   packed.network_namespace = owner.evidence.network_namespace;
   if (owner.uid) {
@@ -46,6 +47,7 @@ guest::Owner unpack(const hw_owner& packed) {
   owner.reason = static_cast<guest::Reason>(packed.reason);
   owner.evidence.socket = {packed.socket};
   owner.evidence.inode = packed.inode;
+  owner.evidence.state = static_cast<guest::TcpState>(packed.state);
   owner.evidence.fd = packed.fd;
   owner.evidence.network_namespace = packed.network_namespace;
   if (packed.flags & kHasUid) owner.uid = packed.uid;

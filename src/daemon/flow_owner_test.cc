@@ -15,6 +15,7 @@ TEST(FlowOwner, survives_the_flow_map) {
   owner.evidence.socket = {0xffff888001234000};
   owner.evidence.inode = 8123;
   owner.evidence.fd = 3;
+  owner.evidence.state = guest::TcpState::kSynSent;
 
   const hw_owner packed = pack(owner, 7);
   EXPECT_EQ(packed.rule_line, 7U);
@@ -28,6 +29,7 @@ TEST(FlowOwner, survives_the_flow_map) {
   EXPECT_EQ(back.evidence.socket, owner.evidence.socket);
   EXPECT_EQ(back.evidence.inode, 8123U);
   EXPECT_EQ(back.evidence.fd, 3U);
+  EXPECT_EQ(back.evidence.state, guest::TcpState::kSynSent);
 }
 
 TEST(FlowOwner, keeps_root_apart_from_unknown) {

@@ -72,8 +72,8 @@ struct hw_owner {
   char comm[16];
   __u8 how;    /* the writer's own codes: how the owner was found, */
   __u8 reason; /* why no more is known, */
-  __u8 flags;  /* and which of these fields are */
-  __u8 zero;
+  __u8 state;  /* in which state the socket was, */
+  __u8 flags;  /* and which of these fields are set */
   __u32 fd;
 };
 
