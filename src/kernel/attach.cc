@@ -14,9 +14,12 @@
 // runs has copied from its own (setup_real_mode() in arch/x86/realmode/init.c). No process is given a page down there,
 // and the next kernel writes over the last one's. A kernel with the only trampoline is the one, and ends the search.
 // Otherwise all of memory is looked through, and two kernels are an error: a wrong answer is worse than none.
+//
+// The same things tell later whether the kernel still runs: Kernel::is_running().
 #include <algorithm>
 #include <cstring>
-#include <set>
+#include <map>
+#include <optional>
 
 #include "kernel/image.h"
 #include "kernel/kallsyms.h"
@@ -35,13 +38,14 @@ constexpr unsigned kMaxCpus = 8192;
 constexpr uint64_t kMaxBtfBytes = 64 << 20;
 constexpr uint64_t kLowMemoryBytes = 1 << 20;
 constexpr size_t kUtsNamespaceBytes = 512;  // holds struct new_utsname, wherever in the namespace it starts
+constexpr size_t kNoteMarkBytes = 512;      // of the note: its first addresses, which KASLR moves
 constexpr uint64_t kLastEntryOffset = kPageSize - sizeof(uint64_t);
 
 // A note whose page tables agree with it.
 struct Candidate {
   GuestPhysical note;
   VmcoreInfo info;
-  bool has_trampoline = false;
+  std::optional<GuestPhysical> trampoline;  // its page table
 
   [[nodiscard]] bool is_same_kernel(const Candidate& other) const {
     return info.swapper_pg_dir == other.info.swapper_pg_dir && info.stext == other.info.stext &&
@@ -60,19 +64,19 @@ AddressSpace address_space_of(const PhysicalMemory& memory, const VmcoreInfo& in
   return {memory, info.image_physical(info.swapper_pg_dir), info.paging};
 }
 
-// What may be the last entry of a page table among the pages of the lowest megabyte: the one of trampoline_pgd, and
+// The pages of the lowest megabyte by their last entry, if it may be a page table's: trampoline_pgd is among them, and
 // rarely anything else.
-std::set<uint64_t> trampoline_entries(const PhysicalMemory& memory) {
+std::map<uint64_t, GuestPhysical> find_trampolines(const PhysicalMemory& memory) {
   constexpr uint64_t kPresentAndWritable = 3;
   constexpr uint64_t kFlags = 0xfff;
-  std::set<uint64_t> entries;
+  std::map<uint64_t, GuestPhysical> trampolines;
   for (GuestPhysical page{0}; page.value < kLowMemoryBytes; page = page + kPageSize) {
     const uint64_t entry = last_entry(memory, page);
     const bool is_table = (entry & kPresentAndWritable) == kPresentAndWritable && entry > kFlags;
     std::byte probe{};
-    if (is_table && memory.read({entry & ~kFlags}, std::span(&probe, 1))) entries.insert(entry);
+    if (is_table && memory.read({entry & ~kFlags}, std::span(&probe, 1))) trampolines.emplace(entry, page);
   }
-  return entries;
+  return trampolines;
 }
 
 Result<void> check_page_tables(const PhysicalMemory& memory, const VmcoreInfo& info) {
@@ -110,6 +114,7 @@ class Attachment {
     HW_TRY(std::vector<uint64_t> percpu_offsets, read_percpu_offsets(symbols));
     const LinearMap image = image_map(symbols);
     return std::unique_ptr<Kernel>(new Kernel(memory_, {.release = info_.release,
+                                                        .marks = marks(),
                                                         .space = space_,
                                                         .symbols = std::move(symbols),
                                                         .types = std::move(types),
@@ -169,6 +174,18 @@ class Attachment {
     return LinearMap{base, last.start.value + last.size_bytes, GuestPhysical{0}};
   }
 
+  [[nodiscard]] std::vector<Kernel::Mark> marks() const {
+    std::vector<std::pair<GuestPhysical, size_t>> places = {{candidate_.note, kNoteMarkBytes},
+                                                            {space_.root() + kLastEntryOffset, sizeof(uint64_t)}};
+    if (candidate_.trampoline) places.emplace_back(*candidate_.trampoline + kLastEntryOffset, sizeof(uint64_t));
+    std::vector<Kernel::Mark> marks;
+    for (const auto& [address, size] : places) {
+      Kernel::Mark mark{address, std::vector<std::byte>(size)};
+      if (memory_.read(address, mark.bytes)) marks.push_back(std::move(mark));
+    }
+    return marks;
+  }
+
   [[nodiscard]] LinearMap image_map(const Symbols& symbols) const {
     const GuestVirtual end = symbols.find("_end").value_or(info_.stext);
     const bool is_plausible = end > info_.stext && end.value - info_.stext.value <= info_.image_size_limit_bytes;
@@ -200,7 +217,7 @@ namespace {
 // Goes through the notes, and ends with the kernel or why there is none.
 class Search {
  public:
-  explicit Search(const PhysicalMemory& memory) : memory_(memory), trampolines_(trampoline_entries(memory)) {}
+  explicit Search(const PhysicalMemory& memory) : memory_(memory), trampolines_(find_trampolines(memory)) {}
 
   // True when the kernel is found and no other can be.
   bool consider(GuestPhysical page) {
@@ -209,8 +226,10 @@ class Search {
     if (!info) return refuse(std::move(info).error());
     if (auto checked = check_page_tables(memory_, *info); !checked) return refuse(std::move(checked).error());
     const uint64_t entry = last_entry(memory_, info->image_physical(info->swapper_pg_dir));
-    const Candidate candidate{page, *std::move(info), trampolines_.contains(entry)};
-    if (candidate.has_trampoline && trampolines_.size() == 1) return accept(candidate);
+    const auto found = trampolines_.find(entry);
+    const bool has_trampoline = found != trampolines_.end();
+    const Candidate candidate{page, *std::move(info), has_trampoline ? std::optional(found->second) : std::nullopt};
+    if (has_trampoline && trampolines_.size() == 1) return accept(candidate);
     if (rivals_.size() < kMaxNotes) rivals_.push_back(candidate);
     return false;
   }
@@ -236,7 +255,8 @@ class Search {
     std::unique_ptr<Kernel> kernel;
     const Candidate* winner = nullptr;
     for (const Candidate& rival : rivals_) {
-      if (rival.has_trampoline != with_trampoline || (winner != nullptr && rival.is_same_kernel(*winner))) continue;
+      if (rival.trampoline.has_value() != with_trampoline || (winner != nullptr && rival.is_same_kernel(*winner)))
+        continue;
       if (!accept(rival)) continue;
       if (kernel != nullptr)
         return fail(Code::kInconsistent, "find the guest's kernel: {} and {} both claim to be it", kernel->release(),
@@ -254,7 +274,7 @@ class Search {
   }
 
   const PhysicalMemory& memory_;
-  std::set<uint64_t> trampolines_;
+  std::map<uint64_t, GuestPhysical> trampolines_;
   std::vector<Candidate> rivals_;
   std::unique_ptr<Kernel> found_;
   bool is_first_error_ = true;

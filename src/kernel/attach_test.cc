@@ -124,6 +124,23 @@ TEST_F(Attach, says_that_a_kernel_without_symbols_is_unsupported) {
   EXPECT_THAT(error().message, HasSubstr("CONFIG_KALLSYMS"));
 }
 
+TEST_F(Attach, knows_when_another_kernel_has_taken_over) {
+  const auto attach_to_new = [this] {
+    const FakeKernel fake(memory_, {});
+    return *Kernel::attach(memory_);
+  };
+  const auto kernel = attach_to_new();
+  EXPECT_TRUE(kernel->is_running());
+  // One that starts elsewhere writes over the trampoline alone.
+  const FakeKernel next(memory_, {.release = "6.12.0-next", .physical_offset = kElsewhere});
+  EXPECT_FALSE(kernel->is_running());
+  // One that starts in the same place writes its own note.
+  const auto again = attach_to_new();
+  EXPECT_TRUE(again->is_running());
+  const FakeKernel other(memory_, {.release = "6.1.0-51-cloud-amd64"});
+  EXPECT_FALSE(again->is_running());
+}
+
 // -- Notes that lie ----------------------------------------------------------------------------------------------
 
 std::string replace(std::string text, std::string_view what, std::string_view with) {

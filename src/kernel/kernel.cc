@@ -1,5 +1,7 @@
 #include "kernel/kernel.h"
 
+#include <algorithm>
+
 namespace hyperward::kernel {
 
 bool Kernel::read_elsewhere(GuestVirtual address, std::span<std::byte> out) const {
@@ -25,6 +27,14 @@ memory::AddressSpace Kernel::user_space(GuestVirtual pgd) const {
 GuestVirtual Kernel::percpu(GuestVirtual variable, unsigned cpu) const {
   HW_CHECK(cpu < parts_.percpu_offsets.size());
   return variable + parts_.percpu_offsets[cpu];
+}
+
+bool Kernel::is_running() const {
+  std::vector<std::vector<std::byte>> now;
+  std::vector<memory::Piece> pieces;
+  for (const Mark& mark : parts_.marks) now.emplace_back(mark.bytes.size());
+  for (size_t i = 0; i < now.size(); ++i) pieces.push_back({parts_.marks[i].address, now[i]});
+  return memory_.read_many(pieces) && std::ranges::equal(now, parts_.marks, {}, {}, &Mark::bytes);
 }
 
 }  // namespace hyperward::kernel

@@ -78,6 +78,10 @@ class Kernel {
   // The memory of a process, by its mm->pgd. A pgd that is no address of the kernel gives a space with nothing in it.
   [[nodiscard]] memory::AddressSpace user_space(GuestVirtual pgd) const;
 
+  // False once the guest has booted another kernel, or its memory is gone: attach again then. Looks past any cache.
+  // Between a reset and the new kernel's first steps the old one still counts as running.
+  [[nodiscard]] bool is_running() const;
+
   // Possible processors, online or not.
   [[nodiscard]] unsigned cpu_count() const { return static_cast<unsigned>(parts_.percpu_offsets.size()); }
   // The copy that `cpu`, below cpu_count(), has of a per-cpu variable.
@@ -86,8 +90,15 @@ class Kernel {
  private:
   friend class Attachment;
 
+  // Bytes that no kernel changes and the next one has otherwise.
+  struct Mark {
+    GuestPhysical address;
+    std::vector<std::byte> bytes;
+  };
+
   struct Parts {
     std::string release;
+    std::vector<Mark> marks;
     memory::AddressSpace space;
     Symbols symbols;
     Types types;
