@@ -186,31 +186,52 @@ struct Reader {
   void begin(About about, uint32_t offset) { statement.conditions.push_back({about, offset, false, {}}); }
 };
 
+// "'a', 'b' or 'c'"
+std::string alternatives(const std::vector<std::string_view>& of) {
+  std::string text;
+  for (size_t i = 0; i < of.size(); ++i) {
+    if (i > 0) text += i + 1 == of.size() ? " or " : ", ";
+    text += of[i];
+  }
+  return text;
+}
+
 // What may follow the action of a rule.
-std::string_view expected_first(const Reader& reader) {
-  if (reader.direction_given) return "'from', 'to' or 'peer'";
-  return reader.statement.log ? "'in', 'out', 'from', 'to' or 'peer'" : "'log', 'in', 'out', 'from', 'to' or 'peer'";
+std::string expected_first(const Reader& reader) {
+  std::vector<std::string_view> may;
+  if (!reader.direction_given && !reader.statement.log) may.emplace_back("'log'");
+  if (!reader.direction_given) may.insert(may.end(), {"'in'", "'out'"});
+  may.insert(may.end(), {"'from'", "'to'"});
+  if (reader.statement.direction == Direction::kIn) may.emplace_back("'peer'");
+  return alternatives(may);
 }
 
 // What may follow a statement that could also have ended.
-std::string_view expected_behind(const Statement& statement) {
-  if (statement.kind != Statement::Kind::kRule) return kEndOfLine;
-  switch (statement.conditions.back().about) {
-    case About::kProtocol: return "an address, 'port', 'from', 'peer' or the end of the line";
-    case About::kDestination: return "'port', 'from', 'peer' or the end of the line";
-    case About::kUser:
-    case About::kUid:
-    case About::kGroup:
-    case About::kGid:
-    case About::kProcess:
-    case About::kPid: return "another condition on the owner, 'to', 'peer' or the end of the line";
-    default: return "'from', 'to', 'peer' or the end of the line";
-  }
+std::string expected_behind(const Statement& statement) {
+  if (statement.kind != Statement::Kind::kRule) return std::string(kEndOfLine);
+  const auto has = [&](auto is) {
+    return std::any_of(statement.conditions.begin(), statement.conditions.end(),
+                       [&](const Condition& condition) { return is(condition.about); });
+  };
+  const auto is_owner = [](About about) { return about >= About::kUser; };
+  const auto is_to = [](About about) { return about == About::kProtocol || about == About::kDestination; };
+  const About last = statement.conditions.back().about;
+
+  std::vector<std::string_view> may;
+  if (last == About::kProtocol) may.emplace_back("an address");
+  if (is_to(last)) may.emplace_back("'port'");
+  if (last >= About::kUser && last <= About::kPid) may.emplace_back("another condition on the owner");
+  if (!has(is_owner)) may.emplace_back("'from'");
+  if (!has(is_to)) may.emplace_back("'to'");
+  if (statement.direction == Direction::kIn && !has([](About about) { return about == About::kPeer; }))
+    may.emplace_back("'peer'");
+  may.push_back(kEndOfLine);
+  return alternatives(may);
 }
 
 struct Raised {
   const char* place;
-  std::string_view expected;
+  std::string expected;
 };
 
 template <typename Rule>
@@ -223,7 +244,7 @@ struct Control : tao::pegtl::normal<Rule> {
       throw Raised{in.current(), expected_first(reader)};
     } else {
       static_assert(!expected<Rule>.empty(), "a rule that must match says what was expected");
-      throw Raised{in.current(), expected<Rule>};
+      throw Raised{in.current(), std::string(expected<Rule>)};
     }
   }
 };
