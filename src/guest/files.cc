@@ -29,7 +29,7 @@ bool Files::holds(GuestVirtual files_struct, uint32_t fd, GuestVirtual file) con
   return memory_.read<GuestVirtual>(open->slots + uint64_t{fd} * sizeof(uint64_t)) == file;
 }
 
-std::optional<uint32_t> Files::find(GuestVirtual files_struct, GuestVirtual file) const {
+std::optional<uint32_t> Files::find(GuestVirtual files_struct, GuestVirtual file, uint32_t search_limit) const {
   const auto open = table(files_struct);
   if (!open) return std::nullopt;
   std::optional<uint32_t> found;
@@ -40,8 +40,8 @@ std::optional<uint32_t> Files::find(GuestVirtual files_struct, GuestVirtual file
   const uint32_t newest_end = std::min(open->next_fd, open->capacity);
   const uint32_t newest_begin = newest_end - std::min(newest_end, kNewestSlots);
   if (for_each(*open, newest_begin, newest_end, is_it)) return found;
-  if (for_each(*open, newest_end, open->capacity, is_it)) return found;
-  for_each(*open, 0, newest_begin, is_it);
+  if (for_each(*open, newest_end, std::max(search_limit, newest_end + kNewestSlots), is_it)) return found;
+  for_each(*open, 0, std::min(search_limit, newest_begin), is_it);
   return found;
 }
 

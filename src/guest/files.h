@@ -32,6 +32,9 @@ struct File {
 class Files {
  public:
   static constexpr uint32_t kMaxFds = 1 << 20;  // of one process: the default of fs.nr_open
+  // What find() looks through of one table: more would let a guest slow us down with large ones.
+  static constexpr uint32_t kMaxFdsSearched = 1 << 16;
+  static constexpr uint64_t kMaxFdsOfGuest = 1 << 24;  // of all tables in one walk
 
   Files(const KernelMemory& memory, const Layout& layout) : memory_(memory), layout_(layout) {}
 
@@ -42,8 +45,9 @@ class Files {
 
   [[nodiscard]] bool holds(GuestVirtual files_struct, uint32_t fd, GuestVirtual file) const;
 
-  // The descriptor of `file`, looking first where the newest ones lie.
-  [[nodiscard]] std::optional<uint32_t> find(GuestVirtual files_struct, GuestVirtual file) const;
+  // The descriptor of `file`, looking first where the newest ones lie, then at the first `search_limit`.
+  [[nodiscard]] std::optional<uint32_t> find(GuestVirtual files_struct, GuestVirtual file,
+                                             uint32_t search_limit = kMaxFdsSearched) const;
 
   template <typename Visit>  // bool(uint32_t fd, GuestVirtual file): true to stop. Returns whether it was stopped.
   bool for_each(const FdTable& table, uint32_t begin, uint32_t end, Visit&& visit) const {

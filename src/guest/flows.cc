@@ -8,7 +8,9 @@ namespace hyperward::guest {
 namespace {
 
 Owner unknown(Reason reason) {
-  return {.how = How::kUnknown, .reason = reason};
+  Owner owner;
+  owner.reason = reason;
+  return owner;
 }
 
 // The process that listens, for a connection that no process has yet.

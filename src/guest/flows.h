@@ -22,7 +22,7 @@ namespace hyperward::guest {
 class Flows {
  public:
   static constexpr int kMaxAttempts = 3;
-  static constexpr uint32_t kMaxSocksPerLookup = 1 << 16;
+  static constexpr uint32_t kMaxSocksPerLookup = 1 << 14;
 
   Flows(const KernelMemory& memory, const Layout& layout, const Namespaces& namespaces, const TcpSockets& tcp,
         const UdpSockets& udp, const Addresses& addresses, Owners& owners)

@@ -39,7 +39,8 @@ Inventory::Found Inventory::describe(Protocol protocol, const SockCommon& sock) 
                          .v6 = sock.family() == kFamilyV6,
                          .state = sock.state(),
                          .local = sock.local(),
-                         .remote = sock.remote()}};
+                         .remote = sock.remote(),
+                         .holders = {}}};
   Socket& socket = found.socket;
   const auto spaces = namespaces_.list();
   const auto space = std::ranges::find(spaces, sock.net(), &Namespace::net);
@@ -92,10 +93,14 @@ Result<void> Inventory::find_holders(std::vector<Found>& sockets) const {
     if (!found.file.is_null()) by_file.emplace(found.file.value, &found.socket);
 
   HW_TRY(const std::vector<Task> processes, tasks_.all());
+  uint64_t fds_seen = 0;
   for (const Task& leader : processes) {
+    if (fds_seen > Files::kMaxFdsOfGuest)
+      return fail(Code::kLimit, "the guest has more than {} file descriptors", Files::kMaxFdsOfGuest);
     const auto look_through = [&](GuestVirtual files_struct) {
       const auto table = files_.table(files_struct);
       if (!table) return;
+      fds_seen += table->capacity;
       files_.for_each(*table, 0, table->capacity, [&](uint32_t fd, GuestVirtual file) {
         if (const auto socket = by_file.find(file.value); socket != by_file.end())
           socket->second->holders.push_back({leader.tgid, fd, std::string(leader.name())});

@@ -17,7 +17,7 @@ Result<void> Owners::index_credentials() {
 
 void Owners::know(const Task& task) {
   if (by_credentials_.size() >= kMaxIndexed) by_credentials_.clear();
-  by_credentials_.insert_or_assign(task.cred.value, Known{task.address, task.start_time_ns});
+  by_credentials_.insert_or_assign(task.cred.value, Creator{{task.address, task.start_time_ns}, true});
 }
 
 void Owners::know_file(GuestVirtual file, const Task& task, uint32_t fd) {
@@ -54,6 +54,7 @@ Owner Owners::owner(const SockCommon& sock, bool only_walk) {
     if (!named && owner.reason == Reason::kNone) owner.reason = Reason::kNotConfirmed;
   }
   // TCP's socks are made anew in place: was it the same one all the time?
+  memory_.forget();
   SockCommon again;
   if (!again.load(memory_, layout_, sock.address()) || !again.same_flow(sock))
     owner = {.reason = Reason::kInconsistent};
@@ -106,7 +107,7 @@ bool Owners::from_index(const SocketFile& file, Owner& owner) {
 bool Owners::from_credentials(const SocketFile& file, Owner& owner) {
   const GuestVirtual credentials = file.file.credentials;
   if (const auto known = by_credentials_.find(credentials.value); known != by_credentials_.end()) {
-    const auto task = read(known->second);
+    const auto task = read(known->second.task);
     if (!task) by_credentials_.erase(known);
     if (const auto holder = task ? confirm(*task, file) : std::nullopt) {
       // Credentials that are no longer the task's own only hinted at it.
@@ -170,13 +171,13 @@ std::optional<Task> Owners::epoll_waiter(GuestVirtual entry, const SocketFile& f
   const auto opened = files_.read(*epoll_file);
   if (!opened) return std::nullopt;
   const auto known = by_credentials_.find(opened->credentials.value);
-  return known != by_credentials_.end() ? read(known->second) : std::nullopt;
+  return known != by_credentials_.end() ? read(known->second.task) : std::nullopt;
 }
 
 bool Owners::from_newest_tasks(const SocketFile& file, Owner& owner) {
   std::vector<Holder> found;
   tasks_.newest(kNewestTasks, [&](const Task& task) {
-    if (const auto holder = confirm(task, file)) found.push_back(*holder);
+    if (const auto holder = confirm(task, file, kMaxFdsOfNewest)) found.push_back(*holder);
     return false;
   });
   const Holder* chosen = foremost(found);
@@ -186,26 +187,29 @@ bool Owners::from_newest_tasks(const SocketFile& file, Owner& owner) {
 bool Owners::from_walk(const SocketFile& file, Owner& owner) {
   if (walk_reads_ <= 0) return false;
   const uint64_t reads_before = memory_.reads();
-  const std::vector<Holder> found = holders(file);
+  const auto found = holders(file);
   walk_reads_ -= static_cast<int64_t>(memory_.reads() - reads_before);
+  if (!found) return false;
 
-  const Holder* chosen = foremost(found);
-  for (const Holder& holder : found)
+  const Holder* chosen = foremost(*found);
+  for (const Holder& holder : *found)
     if (&holder != chosen && owner.others.size() < kMaxOthers)
       owner.others.push_back({holder.task.tgid, holder.fd, std::string(holder.task.name())});
   if (chosen != nullptr) return name_and_learn(*chosen, file, How::kWalk, owner);
-  if (!found.empty()) owner.reason = Reason::kAmbiguous;
+  if (!found->empty()) owner.reason = Reason::kAmbiguous;
   return false;
 }
 
-// Every process that holds the file, one entry each. Learns where the other sockets and epoll sets are on the way.
-std::vector<Owners::Holder> Owners::holders(const SocketFile& file) {
+// Every process that holds the file, one entry each. Learns on the way whose the credentials are, and where the other
+// sockets and epoll sets are.
+Result<std::vector<Owners::Holder>> Owners::holders(const SocketFile& file) {
   std::vector<Holder> found;
-  const auto processes = tasks_.all();
-  if (!processes) return found;
+  uint64_t fds_seen = 0;
+  HW_TRY(const std::vector<Task> processes, tasks_.all());
   const auto look_through = [&](const Task& task) {
     const auto table = files_.table(task.files);
     if (!table) return;
+    fds_seen += table->capacity;
     std::optional<uint32_t> fd_here;
     files_.for_each(*table, 0, table->capacity, [&](uint32_t fd, GuestVirtual held) {
       if (held == file.address) {
@@ -220,7 +224,9 @@ std::vector<Owners::Holder> Owners::holders(const SocketFile& file) {
     });
     if (fd_here) found.push_back({task, *fd_here});
   };
-  for (const Task& leader : *processes) {
+  for (const Task& leader : processes) {
+    if (fds_seen > Files::kMaxFdsOfGuest) return fail(Code::kLimit, "more than {} descriptors", Files::kMaxFdsOfGuest);
+    know(leader);
     look_through(leader);
     if (tasks_.thread_count(leader) < 2) continue;
     // Threads share the leader's table, unless one took a copy (unshare) or the leader has ended before them.
@@ -266,8 +272,8 @@ bool Owners::descends(const Task& task, uint32_t ancestor_pid) const {
   return false;
 }
 
-std::optional<Owners::Holder> Owners::confirm(const Task& task, const SocketFile& file) const {
-  const auto fd = files_.find(task.files, file.address);
+std::optional<Owners::Holder> Owners::confirm(const Task& task, const SocketFile& file, uint32_t search_limit) const {
+  const auto fd = files_.find(task.files, file.address, search_limit);
   if (!fd) return std::nullopt;
   return Holder{task, *fd};
 }
@@ -286,9 +292,17 @@ bool Owners::name(const Holder& holder, How how, Owner& owner) const {
 
 bool Owners::name_and_learn(const Holder& holder, const SocketFile& file, How how, Owner& owner) {
   if (!name(holder, how, owner)) return false;
-  know_file(file.address, holder.task, holder.fd);
-  by_credentials_.try_emplace(file.file.credentials.value, Known{holder.task.address, holder.task.start_time_ns});
+  learn(file, holder);
   return true;
+}
+
+// The next socket that the same credentials opened may well be in the same hands; but whoever they belong to is asked
+// first.
+void Owners::learn(const SocketFile& file, const Holder& holder) {
+  know_file(file.address, holder.task, holder.fd);
+  const auto [creator, is_new] = by_credentials_.try_emplace(file.file.credentials.value);
+  if (is_new || !creator->second.own)
+    creator->second = {{holder.task.address, holder.task.start_time_ns}, holder.task.cred == file.file.credentials};
 }
 
 }  // namespace hyperward::guest

@@ -38,6 +38,7 @@ class Owners {
   static constexpr size_t kMaxWaiters = 32;
   static constexpr size_t kMaxOthers = 8;
   static constexpr int kMaxAncestors = 64;
+  static constexpr uint32_t kMaxFdsOfNewest = 1024;  // looked at in each of the newest tasks' tables
   // Reads that walks may spend: saved up with each look-up.
   static constexpr int64_t kWalkReadsMax = 1 << 20;
   static constexpr int64_t kWalkReadsPerLookup = 64;
@@ -59,6 +60,10 @@ class Owners {
   struct Known {
     GuestVirtual task;
     uint64_t start_time_ns = 0;
+  };
+  struct Creator {
+    Known task;
+    bool own = false;  // the credentials were its own when we looked; else it held a socket that they opened
   };
   struct Holding {
     Known holder;
@@ -87,14 +92,16 @@ class Owners {
   [[nodiscard]] std::optional<Task> read(const Known& known) const;
   [[nodiscard]] std::optional<Task> waiter(GuestVirtual entry, const SocketFile& file);
   [[nodiscard]] std::optional<Task> epoll_waiter(GuestVirtual entry, const SocketFile& file);
-  [[nodiscard]] std::optional<Holder> confirm(const Task& task, const SocketFile& file) const;
+  [[nodiscard]] std::optional<Holder> confirm(const Task& task, const SocketFile& file,
+                                              uint32_t search_limit = Files::kMaxFdsSearched) const;
   bool name(const Holder& holder, How how, Owner& owner) const;
   bool name_and_learn(const Holder& holder, const SocketFile& file, How how, Owner& owner);
   [[nodiscard]] Holder climb(Holder holder, const SocketFile& file) const;
-  [[nodiscard]] std::vector<Holder> holders(const SocketFile& file);
+  [[nodiscard]] Result<std::vector<Holder>> holders(const SocketFile& file);
   [[nodiscard]] const Holder* foremost(const std::vector<Holder>& holders) const;
   [[nodiscard]] bool descends(const Task& task, uint32_t ancestor_pid) const;
   void know(const Task& task);
+  void learn(const SocketFile& file, const Holder& holder);
   void know_file(GuestVirtual file, const Task& task, uint32_t fd);
 
   const KernelMemory& memory_;
@@ -102,7 +109,7 @@ class Owners {
   const Roots& roots_;
   const Tasks& tasks_;
   const Files& files_;
-  std::unordered_map<uint64_t, Known> by_credentials_;
+  std::unordered_map<uint64_t, Creator> by_credentials_;
   std::unordered_map<uint64_t, Holding> by_file_;
   int64_t walk_reads_ = kWalkReadsMax;
 };

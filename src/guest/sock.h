@@ -68,7 +68,11 @@ class SockCommon {
 class Budget {
  public:
   explicit Budget(uint32_t steps) : left_(steps) {}
-  [[nodiscard]] bool spend() { return left_ != 0 && left_-- != 0; }
+  [[nodiscard]] bool spend() {
+    if (left_ == 0) return false;
+    --left_;
+    return true;
+  }
 
  private:
   uint32_t left_;
@@ -77,9 +81,10 @@ class Budget {
 // How a chain is linked and how it ends.
 struct Chain {
   GuestVirtual head;
-  uint32_t node_offset = 0;               // of the hlist node in the sock
-  bool node_in_common = true;             // or beyond sock_common
-  std::optional<uint64_t> nulls_value{};  // of the marker at the end; none: a plain hlist, which ends in null
+  uint32_t node_offset = 0;    // of the hlist node in the sock
+  bool node_in_common = true;  // or beyond sock_common
+  std::optional<uint64_t> nulls_value =
+      std::nullopt;  // of the marker at the end; none: a plain hlist, which ends in null
 };
 
 enum class ChainEnd {

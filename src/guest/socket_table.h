@@ -27,7 +27,7 @@ struct SocketTable {
   uint32_t head_offset = 0;
   uint32_t node_offset = 0;
   bool node_in_common = true;
-  std::optional<uint64_t> nulls_base{};  // a slot's marker is this plus its number; none: plain hlists
+  std::optional<uint64_t> nulls_base = std::nullopt;  // a slot's marker is this plus its number; none: plain hlists
 
   [[nodiscard]] Chain chain(uint32_t slot) const {
     Chain chain{.head = slots + uint64_t{slot} * slot_bytes + head_offset,

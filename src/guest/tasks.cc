@@ -152,6 +152,7 @@ Process Tasks::describe(const Task& task) const {
   Process process{.pid = task.tgid,
                   .state = state_of(task),
                   .comm = std::string(task.name()),
+                  .args = {},
                   .start_time_ns = task.start_time_ns,
                   .threads = thread_count(task)};
   if (const auto parent = read(task.real_parent)) process.parent_pid = parent->tgid;

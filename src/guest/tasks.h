@@ -45,7 +45,7 @@ class Tasks {
   static constexpr uint32_t kMaxPid = 1 << 22;    // PID_MAX_LIMIT, include/linux/threads.h
   static constexpr int kMaxRestarts = 16;
   static constexpr int kMaxLockLooks = 256;
-  static constexpr size_t kMaxArgumentsBytes = 64 * 1024;
+  static constexpr size_t kMaxArgumentsBytes = 1 << 16;
 
   Tasks(const KernelMemory& memory, const Layout& layout, const Roots& roots)
       : memory_(memory), layout_(layout), roots_(roots) {}

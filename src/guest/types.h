@@ -20,10 +20,10 @@ struct Process {
   uint32_t gid = 0;
   uint32_t effective_uid = 0;
   uint32_t effective_gid = 0;
-  char state = '?';                 // as /proc/PID/stat has it: R S D T t X Z P I
-  std::string comm;                 // at most 15 bytes of the guest's choice: see printable()
-  std::vector<std::string> args{};  // the command line as the process's memory holds it; empty for kernel threads
-  uint64_t start_time_ns = 0;       // on the guest's monotonic clock; with pid it names one process for ever
+  char state = '?';               // as /proc/PID/stat has it: R S D T t X Z P I
+  std::string comm;               // at most 15 bytes of the guest's choice: see printable()
+  std::vector<std::string> args;  // the command line as the process's memory holds it; empty for kernel threads
+  uint64_t start_time_ns = 0;     // on the guest's monotonic clock; with pid it names one process for ever
   bool kernel_thread = false;
   uint32_t threads = 0;
 };
@@ -75,7 +75,7 @@ struct Socket {
   uint32_t network_namespace = 0;  // inode number of the namespace, as `readlink /proc/PID/ns/net` shows it
   uint32_t receive_queue = 0;      // bytes; for a listener, connections that wait for accept()
   uint32_t send_queue = 0;         // bytes; for a listener, the backlog's limit
-  std::vector<SocketHolder> holders{};
+  std::vector<SocketHolder> holders;
 };
 
 // How an owner was found, best first.
@@ -118,10 +118,10 @@ struct Evidence {
 struct Owner {
   How how = How::kUnknown;
   Reason reason = Reason::kNoSocket;
-  std::optional<uint32_t> uid{};  // of the socket: who opened it
-  std::optional<uint32_t> gid{};  // of the credentials that opened it
-  std::optional<ProcessId> process{};
-  std::vector<SocketHolder> others{};  // further processes that hold it, as far as they are known
+  std::optional<uint32_t> uid = std::nullopt;  // of the socket: who opened it
+  std::optional<uint32_t> gid = std::nullopt;  // of the credentials that opened it
+  std::optional<ProcessId> process = std::nullopt;
+  std::vector<SocketHolder> others;  // further processes that hold it, as far as they are known
   Evidence evidence{};
 };
 
