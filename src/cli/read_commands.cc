@@ -44,8 +44,9 @@ json user_json(const UserNames& names, uint32_t uid) {
 }
 
 // The guest's own names for its users; none is no error, numbers serve too.
-UserNames user_names(const guest::Guest&) {
-  return {};
+UserNames user_names(const guest::Guest& guest) {
+  const auto users = guest.users();
+  return users ? UserNames(users->begin(), users->end()) : UserNames();
 }
 
 std::string holders_text(const std::vector<guest::SocketHolder>& holders) {

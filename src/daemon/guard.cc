@@ -272,7 +272,7 @@ void Guard::tick() {
 // A reboot moves the kernel to other addresses; the guest is then found anew, beside the frames that wait.
 void Guard::look_after_guest() {
   if (guest_ != nullptr) {
-    if (guest_->is_current()) return;
+    if (guest_->kernel().is_running()) return;
     spdlog::warn("{}: the guest's kernel has gone; looking for it again", config_.label());
     guest_.reset();
   }

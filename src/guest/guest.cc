@@ -1,7 +1,5 @@
 #include "guest/guest.h"
 
-#include <array>
-
 #include "guest/addresses.h"
 #include "guest/files.h"
 #include "guest/flows.h"
@@ -18,24 +16,6 @@
 
 namespace hyperward::guest {
 namespace {
-
-// What tells one boot from any other: the kernel's banner where this boot put it, and the random number that the first
-// task got at start-up (boot_init_stack_canary() in init/main.c; kernels without stack protection have none).
-struct BootMark {
-  std::array<char, 64> banner{};
-  uint64_t canary = 0;
-  bool operator==(const BootMark&) const = default;
-
-  static BootMark of(const kernel::Kernel& kernel) {
-    BootMark mark;
-    const auto banner_at = kernel.symbol("linux_banner");
-    const auto task_at = kernel.symbol("init_task");
-    const auto canary_at = kernel.types().field("task_struct", "stack_canary");
-    if (banner_at) mark.banner = kernel.read<std::array<char, 64>>(*banner_at).value_or(mark.banner);
-    if (task_at && canary_at) mark.canary = kernel.read<uint64_t>(*task_at + canary_at->offset_bytes).value_or(0);
-    return mark;
-  }
-};
 
 class MemoryOfKernel final : public KernelMemory {
  public:
@@ -68,7 +48,6 @@ struct Guest::Parts {
   std::unique_ptr<kernel::Kernel> kernel;
   Layout layout;
   Roots roots;
-  BootMark boot = BootMark::of(*kernel);
   MemoryOfKernel memory{*kernel};
   Tasks tasks{memory, layout, roots};
   Files files{memory, layout};
@@ -99,11 +78,6 @@ Guest::~Guest() = default;
 
 const kernel::Kernel& Guest::kernel() const {
   return *parts_->kernel;
-}
-
-bool Guest::is_current() const {
-  parts_->memory.forget();
-  return BootMark::of(*parts_->kernel) == parts_->boot;
 }
 
 Result<std::vector<Process>> Guest::processes() const {

@@ -24,8 +24,6 @@ class Guest {
   ~Guest();
 
   [[nodiscard]] const kernel::Kernel& kernel() const;
-  // Whether memory still holds the boot that was attached to. After a reboot nothing else here is of use.
-  [[nodiscard]] bool is_current() const;
 
   [[nodiscard]] Result<std::vector<Process>> processes() const;
   // TCP and UDP over IPv4 and IPv6, of all network namespaces, with who holds them.
