@@ -14,6 +14,8 @@ import kernels
 HERE = pathlib.Path(__file__).parent
 PROGRAMS = HERE / "programs"
 BUSYBOX = pathlib.Path("/bin/busybox")
+# Programs of this host that the guest gets too, with the libraries they need: peers for the end-to-end tests.
+HOST_PROGRAMS = [pathlib.Path("/usr/bin/iperf3")]
 COMPILE = ["gcc", "-std=gnu11", "-Os", "-static", "-s", "-Wall", "-Wextra", "-pthread"]
 
 # Loaded at boot where the kernel has them as modules; what they depend on goes first.
@@ -24,7 +26,7 @@ USERS = {"root": 0, "mail": 8, "www-data": 33, "alice": 1000, "bob": 1001}
 
 def build(kernel: kernels.Kernel) -> pathlib.Path:
     """The initramfs for that kernel, from the cache where nothing that goes into it has changed."""
-    sources = [*sorted(PROGRAMS.glob("*.[ch]")), HERE / "init", pathlib.Path(__file__), BUSYBOX]
+    sources = [*sorted(PROGRAMS.glob("*.[ch]")), HERE / "init", pathlib.Path(__file__), BUSYBOX, *HOST_PROGRAMS]
     digest = hashlib.sha256(kernel.release.encode() + " ".join(COMPILE).encode())
     for source in sources:
         digest.update(source.read_bytes())
@@ -49,6 +51,9 @@ def _archive(kernel: kernels.Kernel) -> bytes:
     for source in sorted(PROGRAMS.glob("*.c")):
         archive.file(f"bin/{source.stem}", program(source.stem).read_bytes(), 0o755)
 
+    for path in sorted({path for program in HOST_PROGRAMS for path in _with_libraries(program)}):
+        archive.file_with_folders(str(path).lstrip("/"), path.read_bytes(), 0o755)
+
     order = []
     for path in _in_load_order(kernel):
         data = path.read_bytes()
@@ -67,6 +72,13 @@ def program(name: str) -> pathlib.Path:
         digest.update(header.read_bytes())
     path = kernels.cache_root() / "programs" / f"{name}-{digest.hexdigest()[:16]}"
     return kernels.cached(path, lambda unfinished: subprocess.run([*COMPILE, "-o", unfinished, source], check=True))
+
+
+def _with_libraries(program: pathlib.Path) -> list[pathlib.Path]:
+    """The program, its loader and its shared libraries, as ldd(1) finds them."""
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    words = [word for line in listed.splitlines() for word in line.split()]
+    return [program, *(pathlib.Path(word) for word in words if word.startswith("/"))]
 
 
 def _in_load_order(kernel: kernels.Kernel) -> list[pathlib.Path]:
@@ -89,13 +101,21 @@ def _module_name(path: str) -> str:
 class _Newc:
     def __init__(self):
         self._parts: list[bytes] = []
+        self._folders: set[str] = set()
         self._inode = 0
 
     def file(self, name: str, data: bytes, permissions: int = 0o644) -> None:
         self._entry(name, 0o100000 | permissions, data)
 
     def folder(self, name: str) -> None:
-        self._entry(name, 0o040755)
+        if name not in self._folders:
+            self._folders.add(name)
+            self._entry(name, 0o040755)
+
+    def file_with_folders(self, name: str, data: bytes, permissions: int) -> None:
+        for folder in reversed(pathlib.PurePath(name).parents[:-1]):
+            self.folder(str(folder))
+        self.file(name, data, permissions)
 
     def link(self, name: str, target: str) -> None:
         self._entry(name, 0o120777, target.encode())

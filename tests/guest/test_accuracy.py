@@ -121,7 +121,7 @@ class Claims:
     def check_process(self, seen: dict, true: truth.Process):
         self.assertEqual((seen["ppid"], seen["uid"], seen["gid"]), (true.ppid, true.uid, true.gid))
         self.assertEqual(seen["args"], true.args)
-        self.assertIn(seen["user"], (None, user_name(true.uid)))
+        self.assertEqual(seen["user"], user_name(true.uid))
         if is_kernel_thread(true):
             self.assertTrue(true.comm.startswith(seen["comm"]), seen)  # /proc adds what a worker works on
         else:
@@ -150,7 +150,7 @@ class Claims:
         self.assertEqual(seen["state"], true.state)
         if true.inode:  # without one /proc shows user 0, whoever it was
             self.assertEqual(seen["uid"], true.uid)
-            self.assertIn(seen["user"], (None, user_name(true.uid)))
+            self.assertEqual(seen["user"], user_name(true.uid))
         holders = {(holder["pid"], holder["fd"]) for holder in seen["processes"]}
         self.assertEqual(holders, self.subject.before.held_by(true))
         for holder in seen["processes"]:
@@ -173,7 +173,7 @@ class Claims:
             with self.subTest(flow=flow_of(true), answer=answer):
                 self.assertIn(answer["uid"], {socket.uid for socket in candidates})
                 self.assertIn(answer["gid"], (None, answer["uid"]))  # in the load every user's group has his number
-                self.assertIn(answer["user"], (None, user_name(answer["uid"])))
+                self.assertEqual(answer["user"], user_name(answer["uid"]))
                 self.assertIsNotNone(answer["process"])
                 self.assertIn(answer["process"]["pid"], pids)
                 self.assertEqual(
