@@ -56,8 +56,10 @@ Owner Owners::owner(const SockCommon& sock, bool only_walk) {
   // TCP's socks are made anew in place: was it the same one all the time?
   memory_.forget();
   SockCommon again;
-  if (!again.load(memory_, layout_, sock.address()) || !again.same_flow(sock))
-    owner = {.reason = Reason::kInconsistent};
+  if (!again.load(memory_, layout_, sock.address()) || !again.same_flow(sock)) {
+    owner = {};
+    owner.reason = Reason::kInconsistent;
+  }
   return owner;
 }
 

@@ -29,14 +29,17 @@ TEST(Printable, escapes_what_is_no_utf8) {
 }
 
 TEST(Owner, says_who_how_and_why) {
-  Owner owner{.how = How::kCredentials, .reason = Reason::kNone, .uid = 1000};
+  Owner owner;
+  owner.reason = Reason::kTimeWait;
+  EXPECT_EQ(to_string(owner), "unknown, by unknown: its socket is closed, the connection lingers in TIME-WAIT");
+  owner.how = How::kCredentials;
+  owner.reason = Reason::kNone;
+  owner.uid = 1000;
   owner.process = ProcessId{412,
                             "n\x1b"
                             "c",
                             5};
   EXPECT_EQ(to_string(owner), "uid 1000, n\\x1bc (pid 412), by credentials fd 0");
-  EXPECT_EQ(to_string(Owner{.how = How::kUnknown, .reason = Reason::kTimeWait}),
-            "unknown, by unknown: its socket is closed, the connection lingers in TIME-WAIT");
 }
 
 class FilesTest : public testing::Test {
