@@ -40,8 +40,9 @@ struct Destroy {
 class Agreement : public testing::Test {
  protected:
   void SetUp() override {
-    skeleton.reset(parse_probe_bpf::open_and_load());
-    if (!skeleton) GTEST_SKIP() << "NOT TESTED: whether both parsers agree. This needs root and BPF.";
+    skeleton.reset(parse_probe_bpf::open());
+    if (!skeleton || parse_probe_bpf::load(skeleton.get()) != 0)
+      GTEST_SKIP() << "NOT TESTED: whether both parsers agree. This needs root and BPF.";
   }
 
   FoundKind probe(const Bytes& frame, bool from_guest) {

@@ -32,7 +32,6 @@
 namespace hyperward::datapath {
 namespace {
 
-constexpr size_t kFrameMaxBytes = 256 * 1024;  // BIG TCP makes superframes longer than 64 KB
 constexpr unsigned kHeldPerCall = 256;
 constexpr std::chrono::seconds kInboundRemembered{60}, kFragmentsRemembered{30};
 
@@ -110,11 +109,14 @@ struct Datapath::Impl {
         config(std::move(shared_config)),
         flows(loaded.maps.flows, config, options.max_half_open),
         took_over(found),
-        buffer(kVirtioHeaderBytes + kFrameMaxBytes) {}
+        buffer(kVirtioHeaderBytes + packet::kFrameMaxBytes) {}
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() { share(config->heartbeat_ns, __u64{0}); }
 
+  static Result<std::unique_ptr<Impl>> assemble(const Options& options, unsigned tap_ifindex, uint64_t cookie,
+                                                PinDirectory& pins);
+  Result<void> put_up(const Options& options, uint64_t cookie);
   Result<void> configure(const Options& options, uint64_t cookie);
   Result<void> put_on_hold_tap() const;
   Result<void> put_on_guests_tap();
@@ -196,31 +198,46 @@ Result<void> take_away(const PinDirectory& pins, unsigned tap_ifindex, bool made
 
 }  // namespace
 
-Result<Datapath> Datapath::attach(const Options& options) {
-  HW_TRY(const unsigned tap_ifindex, ifindex_of_tap(options.tap));
-  HW_TRY(const uint64_t cookie, netns_cookie());
-  HW_TRY(PinDirectory pins, PinDirectory::open(options.tap, options.pin_root, true));
+// All that does not touch the guest's tap yet. Takes `pins` when nothing went wrong.
+Result<std::unique_ptr<Datapath::Impl>> Datapath::Impl::assemble(const Options& options, unsigned tap_ifindex,
+                                                                 uint64_t cookie, PinDirectory& pins) {
   std::optional<Maps> earlier = earlier_maps(pins, tap_ifindex, cookie);
   const bool found = earlier.has_value();
-
   HW_TRY(HoldTap hold, make_hold_tap(options.max_held));
   HW_TRY(Loaded loaded, load(std::move(earlier), options.max_flows));
   HW_TRY(SharedConfig config, SharedConfig::map(loaded.maps.config));
   auto impl = std::make_unique<Impl>(options, tap_ifindex, std::move(pins), std::move(hold), std::move(loaded),
                                      std::move(config), found);
-  HW_OK(impl->put_on_hold_tap());
-  HW_OK(impl->configure(options, cookie));
-  const auto put_up = [&]() -> Result<void> {
-    if (!found) HW_OK(pin(impl->pins, impl->loaded.maps));
-    HW_OK(impl->put_on_guests_tap());
-    return pin(impl->pins, impl->loaded.programs);
-  };
-  if (auto done = put_up(); !done) {
-    // What was there before us stays; what we have begun goes, or the tap would be cut off with nobody to ask.
-    if (!found) static_cast<void>(take_away(impl->pins, tap_ifindex, impl->config->made_clsact != 0));
-    return within(std::move(done).error(), "guard {}", options.tap);
+  return impl;
+}
+
+Result<void> Datapath::Impl::put_up(const Options& options, uint64_t cookie) {
+  HW_OK(put_on_hold_tap());
+  HW_OK(configure(options, cookie));
+  if (!took_over) HW_OK(pin(pins, loaded.maps));
+  HW_OK(put_on_guests_tap());
+  return pin(pins, loaded.programs);
+}
+
+Result<Datapath> Datapath::attach(const Options& options) {
+  HW_TRY(const unsigned tap_ifindex, ifindex_of_tap(options.tap));
+  HW_TRY(const uint64_t cookie, netns_cookie());
+  HW_TRY(PinDirectory pins, PinDirectory::open(options.tap, options.pin_root, true));
+  auto impl = Impl::assemble(options, tap_ifindex, cookie, pins);
+  if (!impl) {
+    pins.remove_if_empty();
+    return within(std::move(impl).error(), "guard {}", options.tap);
   }
-  return Datapath(std::move(impl));
+  if (auto done = (*impl)->put_up(options, cookie); !done) {
+    Error error = std::move(done).error();
+    // Programs that were there before us stay. What we have begun goes, or the tap were cut off with nobody to ask.
+    if (!(*impl)->took_over) {
+      const auto undone = take_away((*impl)->pins, tap_ifindex, (*impl)->config->made_clsact != 0);
+      if (!undone) error.message += fmt::format(" (and then: {})", undone.error().message);
+    }
+    return within(std::move(error), "guard {}", options.tap);
+  }
+  return Datapath(std::move(*impl));
 }
 
 Result<void> Datapath::detach(std::string_view tap, std::string_view pin_root) {

@@ -422,6 +422,17 @@ TEST_F(Hold, says_what_is_wrong_with_the_interface) {
   EXPECT_EQ(Datapath::attach(options).error().code, Code::kInvalid);
 }
 
+TEST_F(Hold, leaves_nothing_behind_when_it_cannot_attach) {
+  path.reset();
+  ASSERT_TRUE(Datapath::detach(TestNet::kTap, net->pin_root()));
+  Options options = net->options();
+  options.max_flows = 0;
+  EXPECT_FALSE(Datapath::attach(options));
+  const auto detached = Datapath::detach(TestNet::kTap, net->pin_root());
+  ASSERT_FALSE(detached);
+  EXPECT_EQ(detached.error().code, Code::kNotFound);
+}
+
 TEST_F(Hold, says_which_qdisc_is_in_the_way) {
   path.reset();
   ASSERT_TRUE(Datapath::detach(TestNet::kTap, net->pin_root()));

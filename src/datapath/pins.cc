@@ -134,6 +134,10 @@ void PinDirectory::clear() const {
 
 void PinDirectory::remove() const {
   clear();
+  remove_if_empty();
+}
+
+void PinDirectory::remove_if_empty() const {
   ::rmdir(path_.c_str());
 }
 

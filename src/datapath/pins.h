@@ -31,6 +31,7 @@ class PinDirectory {
   [[nodiscard]] Result<Fd> get(std::string_view name) const;
   void clear() const;   // removes all pins
   void remove() const;  // and the directory
+  void remove_if_empty() const;
 
  private:
   PinDirectory(std::string path, Fd lock) : path_(std::move(path)), lock_(std::move(lock)) {}
