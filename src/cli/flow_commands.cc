@@ -133,7 +133,7 @@ Result<void> run_flows(const FlowOptions& options) {
               fmt::format("{}", flow.packets[0]), fmt::format("{}", flow.packets[1]), fmt::format("{}", flow.dropped),
               fmt::format("{:.0f}s", age_s(flow.created_ns))});
   }
-  fmt::print("{}\n{} flows; packets: {} passed, {} denied, {} held; {}\n", text.text(), records.size(),
+  fmt::print("{}\n{} flows; frames: {} passed, {} denied, {} held; {}\n", text.text(), records.size(),
              counters[HW_COUNT_PASSED], counters[HW_COUNT_DENIED], counters[HW_COUNT_HELD],
              daemon::is_alive(state) ? fmt::format("guard runs, pid {}", state.pid)
                                      : "no guard runs: new flows meet the default");
