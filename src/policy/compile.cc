@@ -4,57 +4,15 @@
 // `process`. Only addresses are told from other words by their look, so a set holds one or the other. Sets are
 // written out where they are used, and may use only those above them: nothing can recurse.
 #include <algorithm>
-#include <charconv>
 #include <tuple>
 #include <utility>
 
 #include "packet/packet.h"
 #include "policy/syntax.h"
+#include "policy/values.h"
 
 namespace hyperward::policy {
 namespace {
-
-constexpr uint32_t kPortMax = 65'535, kProtocolMax = 255, kIdMax = UINT32_MAX;
-
-struct Service {
-  std::string_view name;
-  uint16_t port;
-};
-// Names of the IANA registry that rules want most; everything else is a number.
-constexpr std::array kServices{
-    Service{"ftp", 21},          Service{"ssh", 22},         Service{"telnet", 23},       Service{"smtp", 25},
-    Service{"domain", 53},       Service{"http", 80},        Service{"pop3", 110},        Service{"ntp", 123},
-    Service{"imap", 143},        Service{"snmp", 161},       Service{"ldap", 389},        Service{"https", 443},
-    Service{"submissions", 465}, Service{"submission", 587}, Service{"ldaps", 636},       Service{"imaps", 993},
-    Service{"pop3s", 995},       Service{"mysql", 3306},     Service{"postgresql", 5432},
-};
-
-constexpr std::array kProtocols{Protocol::kTcp, Protocol::kUdp, Protocol::kSctp, Protocol::kIcmp, Protocol::kIcmpV6};
-
-struct Range {
-  uint32_t first = 0, last = 0;
-};
-
-// "25" or "1000-1999"; what is wrong with it otherwise, as the end of "'x' ...".
-std::expected<Range, std::string> read_range(std::string_view text, uint32_t max, std::string_view what) {
-  const size_t dash = text.find('-');
-  const std::string_view first_text = text.substr(0, dash);
-  const std::string_view last_text = dash == std::string_view::npos ? first_text : text.substr(dash + 1);
-  Range range;
-  for (const auto& [part, number] : {std::pair(first_text, &range.first), std::pair(last_text, &range.last)}) {
-    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), *number);
-    if (part.empty() || end != part.data() + part.size() || error == std::errc::invalid_argument)
-      return std::unexpected(fmt::format("is no {}", what));
-    if (error != std::errc() || *number > max) return std::unexpected(fmt::format("is too large: the last is {}", max));
-  }
-  if (range.first > range.last) return std::unexpected("is a range from the larger number to the smaller");
-  return range;
-}
-
-// Whether a word can only be meant as an address.
-bool looks_like_address(const Word& word) {
-  return word.kind == Word::Kind::kPlain && word.text.find_first_of(".:/") != std::string_view::npos;
-}
 
 // A statement on one line, without comments inside and with single blanks.
 std::string on_one_line(std::string_view text) {
@@ -129,6 +87,9 @@ class Compiler {
   void add_rule(const Statement& statement);
   void add_condition(const Condition& condition, RuleSet::Screen& screen, RuleSet::Matcher& matcher);
   void check_together(const Statement& statement, unsigned asks, const RuleSet::Matcher& matcher);
+  // What is wrong with a condition beside those before it; empty: nothing.
+  std::string wrong_with(const Condition& condition, const Statement& statement, unsigned asks,
+                         const RuleSet::Matcher& matcher) const;
   RuleSet::Screen screened(RuleSet::Screen screen, const RuleSet::Matcher& matcher) const;
   bool only_with_ports(Slice protocols) const;
 
@@ -140,13 +101,10 @@ class Compiler {
   template <typename T, typename Read>
   Slice slice_of(const Condition& condition, std::vector<Interval<T>>& pool, bool addresses, Read read);
 
-  void read_protocol(const Element& element, std::vector<Interval<uint16_t>>& out);
-  void read_port(const Element& element, std::vector<Interval<uint16_t>>& out);
-  void read_address(const Element& element, std::vector<Interval<Wide>>& out);
-  void read_comm(const Element& element, std::vector<Interval<Wide>>& out);
-  void read_id(const Element& element, std::string_view what, std::vector<Interval<uint32_t>>& out);
-  void read_named_id(const Element& element, std::string_view what,
-                     const std::map<std::string, uint32_t, std::less<>>& ids, std::vector<Interval<uint32_t>>& out);
+  template <typename T>
+  static void append(std::vector<Interval<T>>& intervals, const Range& range);
+  static void append(std::vector<Interval<Wide>>& intervals, const Prefix& prefix);
+  static void append(std::vector<Interval<Wide>>& intervals, const Comm& comm);
 
   // "'x' <wrong>" at a word, or "set 's' holds 'x', which <wrong>" where the set is used.
   void blame(const Element& element, std::string_view wrong);
@@ -163,7 +121,8 @@ class Compiler {
   std::map<std::string_view, Set> sets_;
   std::map<std::pair<About, std::string_view>, Slice> slices_of_sets_;
   std::array<uint32_t, 2> default_lines_{};
-  size_t elements_ = 0;
+  size_t elements_count_ = 0;
+  bool is_over_limit_ = false;
 };
 
 std::expected<RuleSet, std::vector<Diagnostic>> Compiler::run() {
@@ -177,7 +136,7 @@ std::expected<RuleSet, std::vector<Diagnostic>> Compiler::run() {
   Syntax syntax = parse(text_);
   mistakes_ = std::move(syntax.mistakes);
   for (const Statement& statement : syntax.statements) {
-    if (elements_ > kElementsMax) break;
+    if (is_over_limit_) break;
     switch (statement.kind) {
       case Statement::Kind::kSet: add_set(statement); break;
       case Statement::Kind::kDefault: add_default(statement); break;
@@ -209,13 +168,15 @@ void Compiler::add_set(const Statement& statement) {
   // Itself is not among the sets that it may use.
   auto self = sets_.extract(entry);
   const size_t mistakes_before = mistakes_.size();
-  std::vector<Interval<Wide>> checked;  // an address is one wherever it is used: say at once when it is none
   for (const Element& element : elements_of(condition, set.addresses)) {
-    if (element.through == nullptr && set.addresses != looks_like_address(element.word)) {
+    if (element.through != nullptr) {
+      // Looked at where that set was defined.
+    } else if (set.addresses != looks_like_address(element.word)) {
       blame(element.word, fmt::format("a set holds addresses or other values, not both: '{}' is {}", element.word.text,
                                       set.addresses ? "no address" : "an address, unless it is quoted"));
-    } else if (set.addresses && element.through == nullptr) {
-      read_address(element, checked);
+    } else if (set.addresses) {
+      // An address is one wherever the set is used: what is none is told at once.
+      if (const auto prefix = read_prefix(element.word); !prefix) blame(element, prefix.error());
     }
     set.words.push_back(element.word);
   }
@@ -261,21 +222,23 @@ void Compiler::add_rule(const Statement& statement) {
 
 void Compiler::add_condition(const Condition& condition, RuleSet::Screen& screen, RuleSet::Matcher& matcher) {
   const auto numbers = [&](auto read) { return slice_of(condition, rules_.numbers_, false, read); };
-  const auto ids = [&](auto read) { return slice_of(condition, rules_.ids_, false, read); };
-  const auto addresses = [&] {
-    return slice_of(condition, rules_.wides_, true,
-                    [&](const Element& element, auto& out) { read_address(element, out); });
+  const auto ids = [&](std::string_view what) {
+    return slice_of(condition, rules_.ids_, false, [&](const Word& word) { return read_id(word, what); });
   };
+  const auto named_ids = [&](std::string_view what, const auto& names) {
+    return slice_of(condition, rules_.ids_, false, [&](const Word& word) { return read_named_id(word, what, names); });
+  };
+  const auto addresses = [&] { return slice_of(condition, rules_.wides_, true, read_prefix); };
 
   unsigned asks = 0;
   switch (condition.about) {
     case About::kProtocol:
       if (condition.values.front().text == "any") return;
-      matcher.protocols = numbers([&](const Element& element, auto& out) { read_protocol(element, out); });
+      matcher.protocols = numbers(read_protocol);
       asks = RuleSet::kAsksProtocol;
       break;
     case About::kPort:
-      matcher.ports = numbers([&](const Element& element, auto& out) { read_port(element, out); });
+      matcher.ports = numbers(read_port);
       asks = RuleSet::kAsksPort;
       break;
     case About::kDestination:
@@ -289,29 +252,27 @@ void Compiler::add_condition(const Condition& condition, RuleSet::Screen& screen
       if (condition.negated) asks |= RuleSet::kPeerNegated;
       break;
     case About::kUser:
-      matcher.uids = ids([&](const Element& element, auto& out) { read_named_id(element, "user", names_.users, out); });
+      matcher.uids = named_ids("user", names_.users);
       asks = RuleSet::kAsksUid;
       break;
     case About::kUid:
-      matcher.uids = ids([&](const Element& element, auto& out) { read_id(element, "uid", out); });
+      matcher.uids = ids("uid");
       asks = RuleSet::kAsksUid;
       break;
     case About::kGroup:
-      matcher.gids =
-          ids([&](const Element& element, auto& out) { read_named_id(element, "group", names_.groups, out); });
+      matcher.gids = named_ids("group", names_.groups);
       asks = RuleSet::kAsksGid;
       break;
     case About::kGid:
-      matcher.gids = ids([&](const Element& element, auto& out) { read_id(element, "gid", out); });
+      matcher.gids = ids("gid");
       asks = RuleSet::kAsksGid;
       break;
     case About::kPid:
-      matcher.pids = ids([&](const Element& element, auto& out) { read_id(element, "pid", out); });
+      matcher.pids = ids("pid");
       asks = RuleSet::kAsksPid;
       break;
     case About::kProcess:
-      matcher.comms = slice_of(condition, rules_.wides_, false,
-                               [&](const Element& element, auto& out) { read_comm(element, out); });
+      matcher.comms = slice_of(condition, rules_.wides_, false, read_comm);
       asks = RuleSet::kAsksComm;
       break;
     case About::kUnknown: asks = RuleSet::kAsksUnknown; break;
@@ -354,39 +315,30 @@ RuleSet::Screen Compiler::screened(RuleSet::Screen screen, const RuleSet::Matche
 void Compiler::check_together(const Statement& statement, unsigned asks, const RuleSet::Matcher& matcher) {
   if (statement.audit && statement.log)
     blame(statement.log_offset, 3, "an audit rule is recorded in any case: leave out 'log'");
-
-  const auto& conditions = statement.conditions;
-  const auto length_at = [&](const Condition& condition) {
-    return std::max(token_at(text_, condition.offset).length_bytes, 1U);
-  };
-  const bool unknown = (asks & RuleSet::kAsksUnknown) != 0;
-  for (auto condition = conditions.begin(); condition != conditions.end(); ++condition) {
-    const auto same = std::find_if(conditions.begin(), condition, [&](const Condition& other) {
-      const bool one_to = (other.about == About::kProtocol && condition->about == About::kDestination) ||
-                          (other.about == About::kDestination && condition->about == About::kProtocol);
-      return !one_to && keyword_of(other.about) == keyword_of(condition->about);
-    });
-    if (same != condition) {
-      blame(condition->offset, length_at(*condition),
-            fmt::format("a second condition on '{}' in one rule: write a list, or two rules",
-                        keyword_of(condition->about)));
-      return;
-    }
-    if (unknown && is_about_owner(condition->about)) {
-      blame(condition->offset, length_at(*condition), "nothing more can be asked of an unknown owner");
-      return;
-    }
-    if (condition->about == About::kPeer && statement.direction == Direction::kOut) {
-      blame(condition->offset, length_at(*condition),
-            "'peer' is for rules with 'in'; here the peer is what stands after 'to'");
-      return;
-    }
-    if (condition->about == About::kPort &&
-        ((asks & RuleSet::kAsksProtocol) == 0 || !only_with_ports(matcher.protocols))) {
-      blame(condition->offset, length_at(*condition), "only tcp, udp and sctp have ports: name them after 'to'");
-      return;
-    }
+  for (const Condition& condition : statement.conditions) {
+    std::string wrong = wrong_with(condition, statement, asks, matcher);
+    if (wrong.empty()) continue;
+    return blame(condition.offset, std::max(token_at(text_, condition.offset).length_bytes, 1U), std::move(wrong));
   }
+}
+
+std::string Compiler::wrong_with(const Condition& condition, const Statement& statement, unsigned asks,
+                                 const RuleSet::Matcher& matcher) const {
+  const std::string_view keyword = keyword_of(condition.about);
+  for (const Condition& other : statement.conditions) {
+    if (&other == &condition) break;
+    const bool of_one_to = other.about != condition.about && keyword == "to";
+    if (!of_one_to && keyword_of(other.about) == keyword)
+      return fmt::format("a second condition on '{}' in one rule: write a list, or two rules", keyword);
+  }
+  if ((asks & RuleSet::kAsksUnknown) != 0 && is_about_owner(condition.about))
+    return "nothing more can be asked of an unknown owner";
+  if (condition.about == About::kPeer && statement.direction == Direction::kOut)
+    return "'peer' is for rules with 'in'; here the peer is what stands after 'to'";
+  const bool has_protocols = (asks & RuleSet::kAsksProtocol) != 0;
+  if (condition.about == About::kPort && (!has_protocols || !only_with_ports(matcher.protocols)))
+    return "only tcp, udp and sctp have ports: name them after 'to'";
+  return {};
 }
 
 bool Compiler::only_with_ports(Slice slice) const {
@@ -406,26 +358,27 @@ const Compiler::Set* Compiler::find_set(const Word& reference) {
 std::vector<Compiler::Element> Compiler::elements_of(const Condition& condition, bool addresses) {
   std::vector<Element> elements;
   for (const Word& word : condition.values) {
-    if (word.kind != Word::Kind::kSet) {
-      elements.push_back({word});
-    } else if (const Set* set = find_set(word); set != nullptr && !set->broken) {
-      if (set->addresses != addresses) {
-        blame(word, fmt::format("set '{}' holds {}", word.text,
-                                set->addresses ? "addresses, which cannot stand here" : "no addresses"));
-        continue;
-      }
-      if (elements_ + elements.size() + set->words.size() <= kElementsMax)
-        for (const Word& inner : set->words) elements.push_back({inner, &word});
-      else
-        elements_ = kElementsMax;
+    const Set* set = word.kind == Word::Kind::kSet ? find_set(word) : nullptr;
+    if (word.kind == Word::Kind::kSet && (set == nullptr || set->broken)) continue;
+    if (set != nullptr && set->addresses != addresses) {
+      blame(word, fmt::format("set '{}' holds {}", word.text,
+                              set->addresses ? "addresses, which cannot stand here" : "no addresses"));
+      continue;
     }
-    if (elements_ + elements.size() > kElementsMax || elements_ == kElementsMax) {
-      elements_ = kElementsMax + 1;
+
+    const size_t count = set == nullptr ? 1 : set->words.size();
+    if (count > kElementsMax - elements_count_) {
       blame(word, fmt::format("more than {} values, with sets written out", kElementsMax));
+      is_over_limit_ = true;
       return {};
     }
+    elements_count_ += count;
+    if (set == nullptr) {
+      elements.push_back({word});
+    } else {
+      for (const Word& inner : set->words) elements.push_back({inner, &word});
+    }
   }
-  elements_ += elements.size();
   return elements;
 }
 
@@ -440,7 +393,14 @@ Compiler::Slice Compiler::slice_of(const Condition& condition, std::vector<Inter
     if (const auto known = slices_of_sets_.find(key); known != slices_of_sets_.end()) return known->second;
 
   std::vector<Interval<T>> intervals;
-  for (const Element& element : elements_of(condition, addresses)) read(element, intervals);
+  for (const Element& element : elements_of(condition, addresses)) {
+    const auto meaning = read(element.word);
+    if (meaning) {
+      append(intervals, *meaning);
+    } else {
+      blame(element, meaning.error());
+    }
+  }
   std::sort(intervals.begin(), intervals.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
 
   const Slice begin{static_cast<uint32_t>(pool.size()), 0};
@@ -456,86 +416,30 @@ Compiler::Slice Compiler::slice_of(const Condition& condition, std::vector<Inter
   return slice;
 }
 
-void Compiler::read_protocol(const Element& element, std::vector<Interval<uint16_t>>& out) {
-  for (const Protocol protocol : kProtocols) {
-    const auto number = static_cast<uint8_t>(protocol);
-    if (element.word.text == to_string(protocol)) return out.push_back({number, number});
-  }
-  const auto range = read_range(element.word.text, kProtocolMax,
-                                "protocol: tcp, udp, sctp, icmp, icmp6, any, or a number of an IP protocol");
-  if (!range) return blame(element, range.error());
-  out.push_back({static_cast<uint16_t>(range->first), static_cast<uint16_t>(range->last)});
+template <typename T>
+void Compiler::append(std::vector<Interval<T>>& intervals, const Range& range) {
+  intervals.push_back({static_cast<T>(range.first), static_cast<T>(range.last)});
 }
 
-void Compiler::read_port(const Element& element, std::vector<Interval<uint16_t>>& out) {
-  const auto service = std::find_if(kServices.begin(), kServices.end(),
-                                    [&](const Service& known) { return known.name == element.word.text; });
-  if (service != kServices.end()) return out.push_back({service->port, service->port});
-  const auto range = read_range(element.word.text, kPortMax, "port, nor the name of a well-known one");
-  if (!range) return blame(element, range.error());
-  out.push_back({static_cast<uint16_t>(range->first), static_cast<uint16_t>(range->last)});
-}
-
-void Compiler::read_id(const Element& element, std::string_view what, std::vector<Interval<uint32_t>>& out) {
-  const auto range = read_range(element.word.text, kIdMax, what);
-  if (!range) return blame(element, range.error());
-  out.push_back({range->first, range->last});
-}
-
-void Compiler::read_named_id(const Element& element, std::string_view what,
-                             const std::map<std::string, uint32_t, std::less<>>& ids,
-                             std::vector<Interval<uint32_t>>& out) {
-  const Word& word = element.word;
-  if (const auto named = ids.find(word.text); named != ids.end()) return out.push_back({named->second, named->second});
-  const auto range = read_range(word.text, kIdMax, what);
-  if (range && word.kind == Word::Kind::kPlain) return out.push_back({range->first, range->last});
-  blame(element, fmt::format("is no {} of the guest", what));
-}
-
-void Compiler::read_comm(const Element& element, std::vector<Interval<Wide>>& out) {
-  const std::string_view name = element.word.text;
-  if (name.empty()) return blame(element, "is no name of a process");
-  if (name.size() > kCommMaxBytes)
-    return blame(element, fmt::format("is longer than the {} bytes that the kernel keeps of a name: write \"{}\"",
-                                      kCommMaxBytes, name.substr(0, kCommMaxBytes)));
-  const Wide comm = RuleSet::wide(name);
-  out.push_back({comm, comm});
-}
-
-void Compiler::read_address(const Element& element, std::vector<Interval<Wide>>& out) {
-  const std::string_view text = element.word.text;
-  const size_t slash = text.find('/');
-  const auto address = IpAddress::parse(text.substr(0, slash));
-  if (!address || element.word.kind == Word::Kind::kQuoted)
-    return blame(element, "is no address; names of hosts are not looked up");
-  if (address->is_v4() && text.find(':') != std::string_view::npos)
-    return blame(element, "is a v4-mapped address: write the IPv4 address");
-
-  const uint32_t family_bits = address->is_v4() ? 32 : 128;
-  uint32_t prefix = family_bits;
-  if (slash != std::string_view::npos) {
-    const auto range = read_range(text.substr(slash + 1), family_bits, "prefix length");
-    if (!range || range->first != range->last)
-      return blame(element, fmt::format("has no prefix length from 0 to {}", family_bits));
-    prefix = range->first;
-  }
-
-  const uint32_t host_bits = family_bits - prefix;
-  const Wide mask{host_bits > 64 ? UINT64_MAX >> (128 - host_bits) : 0,
-                  host_bits >= 64 ? UINT64_MAX : (uint64_t{1} << host_bits) - 1};
-  const Wide first = RuleSet::wide(*address);
-  if ((first.high & mask.high) != 0 || (first.low & mask.low) != 0)
-    return blame(element, fmt::format("has bits set behind its prefix of {}", prefix));
+void Compiler::append(std::vector<Interval<Wide>>& intervals, const Prefix& prefix) {
+  const uint32_t bits = prefix.host_bits;
+  const Wide mask{bits > 64 ? UINT64_MAX >> (128 - bits) : 0, bits >= 64 ? UINT64_MAX : (uint64_t{1} << bits) - 1};
+  const Wide first = RuleSet::wide(prefix.address);
   const Wide last{first.high | mask.high, first.low | mask.low};
 
   // An IPv6 prefix around ::ffff:0:0/96, where IPv4 is kept, means no IPv4 address.
   constexpr Wide kMappedFirst{0, 0xffff'0000'0000}, kMappedLast{0, 0xffff'ffff'ffff};
-  if (!address->is_v4() && first < kMappedFirst && kMappedLast <= last) {
-    out.push_back({first, {0, kMappedFirst.low - 1}});
-    if (kMappedLast < last) out.push_back({{0, kMappedLast.low + 1}, last});
+  if (!prefix.address.is_v4() && first < kMappedFirst && kMappedLast <= last) {
+    intervals.push_back({first, {0, kMappedFirst.low - 1}});
+    if (kMappedLast < last) intervals.push_back({{0, kMappedLast.low + 1}, last});
   } else {
-    out.push_back({first, last});
+    intervals.push_back({first, last});
   }
+}
+
+void Compiler::append(std::vector<Interval<Wide>>& intervals, const Comm& comm) {
+  const Wide name = RuleSet::wide(comm.name);
+  intervals.push_back({name, name});
 }
 
 void Compiler::blame(const Element& element, std::string_view wrong) {
@@ -549,6 +453,8 @@ void Compiler::blame(const Word& word, std::string_view message) {
 }
 
 void Compiler::blame(uint32_t offset, uint32_t length_bytes, std::string message) {
+  // As many again as parse() may have found: the first of both together are reported.
+  if (mistakes_.size() >= 2 * kDiagnosticsMax) return;
   mistakes_.push_back({offset, length_bytes, std::move(message)});
 }
 

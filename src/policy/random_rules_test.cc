@@ -76,7 +76,7 @@ Reading random_addresses(Dice& dice, bool peer) {
           }};
 }
 
-Reading random_numbers(Dice& dice, std::function<std::optional<uint32_t>(const Asked&)> value) {
+Reading random_numbers(Dice& dice, const std::function<std::optional<uint32_t>(const Asked&)>& value) {
   std::vector<std::string> texts;
   std::vector<std::pair<uint32_t, uint32_t>> ranges;
   for (uint32_t count = dice.below(dice.one_in(4) ? 12 : 3) + 1; count > 0; --count) {
@@ -115,6 +115,7 @@ RandomRule random_rule(Dice& dice) {
       {Protocol::kTcp}, {Protocol::kUdp}, {Protocol::kTcp, Protocol::kUdp}, {Protocol::kTcp, Protocol::kSctp}};
   const auto& protocols = dice.of(lists);
   std::vector<std::string> names;
+  names.reserve(protocols.size());
   for (const Protocol protocol : protocols) names.push_back(to_string(protocol));
   add("to", {as_list(names), [=](const Asked& asked) {
                return std::find(protocols.begin(), protocols.end(), asked.flow.protocol) != protocols.end();

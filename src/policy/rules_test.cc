@@ -357,6 +357,20 @@ TEST(limits, mistakes_are_reported_up_to_a_number) {
   const auto rules = compile(text, kNames);
   ASSERT_FALSE(rules);
   EXPECT_EQ(rules.error().size(), kDiagnosticsMax);
+  std::string list = "deny to tcp port { 1";
+  for (int i = 0; i < 100'000; ++i) list += ", x";
+  const auto one_rule = compile(list + " }", kNames);
+  ASSERT_FALSE(one_rule);
+  EXPECT_EQ(one_rule.error().size(), kDiagnosticsMax);
+}
+
+TEST(limits, values_are_counted_over_all_rules) {
+  std::string list = "deny to tcp port { 1";
+  for (size_t i = 1; i < kElementsMax / 4 - 1; ++i) list += ",1";  // and tcp is a value too
+  list += " }\n";
+  const std::string full = list + list + list + list;
+  EXPECT_EQ(first_mistake(full), "no mistake");
+  EXPECT_EQ(first_mistake(full + "deny to tcp port 1\n"), "rules:5:9: more than 1000000 values, with sets written out");
 }
 
 TEST(limits, a_set_used_by_every_rule_is_kept_once) {
