@@ -28,7 +28,7 @@ sys.path.insert(0, str(TREE / "tests" / "guest"))
 import guest as guests  # noqa: E402  (its folder is found above)
 import initramfs  # noqa: E402
 
-HYPERWARD = os.environ.get("HYPERWARD", str(TREE / "build/dev/src/cli/hyperward"))
+HYPERWARD = os.environ.get("HYPERWARD", str(TREE / "build/release/src/cli/hyperward"))
 CLONE_NEWNET = 0x40000000
 GUEST_ADDRESS, WORLD_ADDRESS, WORLD_NETWORK = "10.9.0.2", "10.9.0.1", "203.0.113.0/24"
 GUARD_READY_TIMEOUT_S = 20

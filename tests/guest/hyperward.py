@@ -10,7 +10,7 @@ TIMEOUT_S = 60
 
 
 def binary() -> pathlib.Path:
-    path = pathlib.Path(os.environ.get("HYPERWARD") or ROOT / "build/dev/src/cli/hyperward")
+    path = pathlib.Path(os.environ.get("HYPERWARD") or ROOT / "build/release/src/cli/hyperward")
     if not os.access(path, os.X_OK):
         raise FileNotFoundError(f"{path} is not there: build it first, or set HYPERWARD")
     return path
