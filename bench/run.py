@@ -98,6 +98,45 @@ def owner_10000():
         return lookups("owner-mapped-10000-sockets", guest, "mapped")
 
 
+def datapath_bench(*arguments) -> dict:
+    return json.loads(subprocess.check_output([BUILD / "bench/datapath_bench", *map(str, arguments)]))
+
+
+@benchmark
+def known_flow():
+    """One packet of a known flow in the BPF programs, run repeatedly: what every packet costs."""
+    figures = []
+    for flows in (1, 1_000_000):
+        measured = datapath_bench("known", flows, 11)
+        for program in ("from_guest", "to_guest"):
+            name = program.replace("_", "-")
+            figures.append(series(f"known-flow-{name}-{flows}", "ns", measured[f"{program}_ns"]))
+    return [series("known-flow-empty-program", "ns", measured["empty_ns"])] + figures
+
+
+@benchmark
+def new_flow():
+    """tap -> hold -> verdict -> put back -> bridge -> tap, the verdict being given at once; a known flow's way beside."""
+    runs = [datapath_bench("held", 2000) for _ in range(5)]
+    return [
+        series("new-flow", "us", [statistics.median(run["held_ns"]) / 1000 for run in runs]),
+        series("new-flow-p99", "us", [percentile(run["held_ns"], 0.99) / 1000 for run in runs]),
+        series("new-flow-known-beside", "us", [statistics.median(run["known_ns"]) / 1000 for run in runs]),
+    ]
+
+
+@benchmark
+def throughput():
+    """iperf3 out of a network namespace through a veth pair, without and with hyperward on the host's end."""
+    output = subprocess.check_output([TREE / "bench/guarded_iperf", BUILD / "bench/datapath_bench", "7", "2"], text=True)
+    rounds = [[float(value) for value in line.split()] for line in output.splitlines()]
+    return [
+        series("throughput-without", "Gb/s", [without / 1e9 for without, _ in rounds]),
+        series("throughput-with", "Gb/s", [with_it / 1e9 for _, with_it in rounds]),
+        series("throughput-ratio", "", [with_it / without for without, with_it in rounds]),
+    ]
+
+
 def machine() -> str:
     model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     return f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, guests under {guests.chosen_accelerator()}"
