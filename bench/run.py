@@ -107,7 +107,7 @@ def known_flow():
     """One packet of a known flow in the BPF programs, run repeatedly: what every packet costs."""
     figures = []
     for flows in (1, 1_000_000):
-        measured = datapath_bench("known", flows, 11)
+        measured = datapath_bench("known", flows, 51)
         for program in ("from_guest", "to_guest"):
             name = program.replace("_", "-")
             figures.append(series(f"known-flow-{name}-{flows}", "ns", measured[f"{program}_ns"]))
