@@ -1,8 +1,9 @@
 // What reading a live guest costs: attach, and whose a flow is.
 //
-//   guest_bench PID mapped|readv [ATTACHES [LOOKUPS]]
+//   guest_bench PID|DUMP mapped|readv [ATTACHES [LOOKUPS]]
 //
-// Prints one JSON object: every attach in milliseconds, every look-up in nanoseconds, what they were made over.
+// Prints one JSON object: every attach, and with it one list of the processes and one of the sockets, in milliseconds;
+// every look-up in nanoseconds; what they were made over.
 // Look-ups go round the guest's TCP sockets in random order; before they are timed each was looked up once.
 #include <charconv>
 #include <chrono>
@@ -15,12 +16,21 @@
 
 #include "daemon/guest_source.h"
 #include "guest/guest.h"
+#include "memory/open.h"
 
 namespace hyperward {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 using nlohmann::json;
+
+int number(const char* text, int otherwise) {
+  if (text == nullptr) return otherwise;
+  int value = 0;
+  const std::string_view word = text;
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+  return error == std::errc() && end == word.data() + word.size() ? value : 0;
+}
 
 struct Flow {
   Endpoint local, remote;
@@ -35,19 +45,35 @@ std::vector<Flow> tcp_flows(const std::vector<guest::Socket>& sockets) {
   return flows;
 }
 
-Result<json> measure(int pid, daemon::Access access, int attaches, int lookups) {
+Result<std::unique_ptr<memory::PhysicalMemory>> open(const std::string& target, daemon::Access access) {
+  const int pid = number(target.c_str(), 0);
+  if (pid == 0) return memory::open_dump(target);
   HW_TRY(const vm::Qemu qemu, vm::qemu_by_pid(pid));
-  std::vector<double> attach_ms;
+  return daemon::open_memory(qemu, access);
+}
+
+double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+Result<json> measure(const std::string& target, daemon::Access access, int attaches, int lookups) {
+  std::vector<double> attach_ms, processes_ms, sockets_ms;
   std::unique_ptr<guest::Guest> guest;
+  std::vector<guest::Process> processes;
+  std::vector<guest::Socket> sockets;
   for (int i = 0; i < attaches; ++i) {
-    HW_TRY(auto memory, daemon::open_memory(qemu, access));
-    const auto start = Clock::now();
+    HW_TRY(auto memory, open(target, access));
+    auto start = Clock::now();
     HW_TRY(guest, guest::Guest::attach(std::move(memory)));
-    attach_ms.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
+    attach_ms.push_back(ms_since(start));
+    start = Clock::now();
+    HW_TRY(processes, guest->processes());
+    processes_ms.push_back(ms_since(start));
+    start = Clock::now();
+    HW_TRY(sockets, guest->sockets());
+    sockets_ms.push_back(ms_since(start));
   }
 
-  HW_TRY(const auto processes, guest->processes());
-  HW_TRY(const auto sockets, guest->sockets());
   const std::vector<Flow> flows = tcp_flows(sockets);
   if (flows.empty()) return fail(Code::kNotFound, "the guest has no established TCP socket to look up");
 
@@ -64,16 +90,9 @@ Result<json> measure(int pid, daemon::Access access, int attaches, int lookups) 
     lookup_ns.push_back(std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count());
     named += owner.process.has_value() ? 1 : 0;
   }
-  return json{{"attach_ms", attach_ms},        {"lookup_ns", lookup_ns},    {"flows", flows.size()},
-              {"processes", processes.size()}, {"sockets", sockets.size()}, {"named", named}};
-}
-
-int number(const char* text, int otherwise) {
-  if (text == nullptr) return otherwise;
-  int value = 0;
-  const std::string_view word = text;
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
-  return error == std::errc() && end == word.data() + word.size() ? value : 0;
+  return json{
+      {"attach_ms", attach_ms}, {"processes_ms", processes_ms},  {"sockets_ms", sockets_ms},  {"lookup_ns", lookup_ns},
+      {"flows", flows.size()},  {"processes", processes.size()}, {"sockets", sockets.size()}, {"named", named}};
 }
 
 }  // namespace
@@ -81,15 +100,14 @@ int number(const char* text, int otherwise) {
 
 int main(int argc, char** argv) {
   using namespace hyperward;
-  const int pid = argc > 1 ? number(argv[1], 0) : 0;
   const auto access = daemon::access_from(argc > 2 ? argv[2] : "");
   const int attaches = number(argc > 3 ? argv[3] : nullptr, 11);
   const int lookups = number(argc > 4 ? argv[4] : nullptr, 50000);
-  if (pid <= 0 || !access || attaches <= 0 || lookups <= 0) {
-    fmt::print(stderr, "usage: guest_bench PID mapped|readv [ATTACHES [LOOKUPS]]\n");
+  if (argc < 2 || !access || attaches <= 0 || lookups <= 0) {
+    fmt::print(stderr, "usage: guest_bench PID|DUMP mapped|readv [ATTACHES [LOOKUPS]]\n");
     return 2;
   }
-  const auto measured = measure(pid, *access, attaches, lookups);
+  const auto measured = measure(argv[1], *access, attaches, lookups);
   if (!measured) {
     fmt::print(stderr, "guest_bench: {}\n", measured.error().message);
     return 1;

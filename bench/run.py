@@ -18,6 +18,7 @@ TREE = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TREE / "tests/guest"), str(TREE / "tests/e2e")]
 
 import guest as guests  # noqa: E402
+import kernels  # noqa: E402
 
 BUILD = TREE / "build/release"
 BENCHMARKS = {}
@@ -44,8 +45,9 @@ def percentile(values: list[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
-def guest_bench(guest: guests.Guest, access: str, attaches: int = 11, lookups: int = 50000) -> dict:
-    output = subprocess.check_output([BUILD / "bench/guest_bench", str(guest.pid), access, str(attaches), str(lookups)])
+def guest_bench(target: int | pathlib.Path, access: str, attaches: int = 11, lookups: int = 50000) -> dict:
+    """`target` is a QEMU's pid or a dump."""
+    output = subprocess.check_output([BUILD / "bench/guest_bench", str(target), access, str(attaches), str(lookups)])
     measured = json.loads(output)
     if measured["named"] != lookups:
         print(f"  note: {lookups - measured['named']} of {lookups} look-ups named no process", file=sys.stderr)
@@ -56,7 +58,7 @@ def lookups(name: str, guest: guests.Guest, access: str, unit: str = "us", runs:
     """Median and p99 of one run's look-ups; of several runs, their spread."""
     medians, tails = [], []
     for _ in range(runs):
-        times = [ns / 1000 for ns in guest_bench(guest, access, attaches=1)["lookup_ns"]]
+        times = [ns / 1000 for ns in guest_bench(guest.pid, access, attaches=1)["lookup_ns"]]
         medians.append(statistics.median(times))
         tails.append(percentile(times, 0.99))
     return [series(f"{name}-median", unit, medians), series(f"{name}-p99", unit, tails)]
@@ -79,8 +81,8 @@ def attach():
     """Finding the kernel of a 512 MB guest and resolving everything: the time until the first question can be asked."""
     with loaded_guest(200, 20) as guest:
         return [
-            series("attach-mapped", "ms", guest_bench(guest, "mapped", attaches=21, lookups=1)["attach_ms"]),
-            series("attach-readv", "ms", guest_bench(guest, "readv", attaches=11, lookups=1)["attach_ms"]),
+            series("attach-mapped", "ms", guest_bench(guest.pid, "mapped", attaches=21, lookups=1)["attach_ms"]),
+            series("attach-readv", "ms", guest_bench(guest.pid, "readv", attaches=11, lookups=1)["attach_ms"]),
         ]
 
 
@@ -135,6 +137,33 @@ def throughput():
         series("throughput-with", "Gb/s", [with_it / 1e9 for _, with_it in rounds]),
         series("throughput-ratio", "", [with_it / without for without, with_it in rounds]),
     ]
+
+
+@benchmark
+def memory():
+    """What the process takes while it guards one guest, without the guest's RAM that it maps."""
+    hyperward = os.environ.get("HYPERWARD", BUILD / "src/cli/hyperward")
+    os.environ["HYPERWARD"] = str(hyperward)
+    command = [sys.executable, TREE / "bench/guard_memory.py"]
+    runs = [float(subprocess.check_output(command, text=True)) for _ in range(3)]
+    return [series("guard-memory", "MB", runs)]
+
+
+@benchmark
+def drgn():
+    """drgn and hyperward on one dump of one guest: until ready, then all tasks, then all TCP sockets."""
+    debug_image = kernels.debug_image("6.1")
+    with tempfile.TemporaryDirectory() as folder, loaded_guest(200, 20, extra=["-device", "vmcoreinfo"]) as guest:
+        dump = pathlib.Path(folder) / "dump"
+        guest.qmp("dump-guest-memory", paging=True, protocol=f"file:{dump}")
+        ours = guest_bench(dump, "mapped", attaches=11, lookups=1)
+        command = ["/usr/bin/python3", TREE / "bench/drgn_peer.py", dump, debug_image]
+        theirs = [json.loads(subprocess.check_output(command, text=True)) for _ in range(5)]
+    figures = []
+    for what in ("attach", "processes", "sockets"):
+        figures.append(series(f"dump-{what}-hyperward", "ms", ours[f"{what}_ms"]))
+        figures.append(series(f"dump-{what}-drgn", "ms", [run[f"{what}_ms"] for run in theirs]))
+    return figures
 
 
 def machine() -> str:

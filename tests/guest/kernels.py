@@ -90,6 +90,25 @@ def get(name: str) -> Kernel:
     return Kernel(name, release, images[0], home / "lib/modules" / release)
 
 
+def debug_image(name: str) -> pathlib.Path:
+    """The kernel's vmlinux with debug information, for tools that need it: a large download, made when asked for."""
+    kernel = get(name)
+    image = cache_root() / "debug" / f"vmlinux-{kernel.release}"
+    image.parent.mkdir(parents=True, exist_ok=True)
+    with locked(f"debug-{name}"):
+        if not image.exists():
+            with tempfile.TemporaryDirectory(prefix=".debug-", dir=image.parent) as folder:
+                work = pathlib.Path(folder)
+                apt = _Apt(work / "apt", matrix()[name]["suite"])
+                apt.run("apt-get", "download", f"linux-image-{kernel.release}-dbg", cwd=work)
+                (archive,) = work.glob("*.deb")
+                member = f"./usr/lib/debug/boot/vmlinux-{kernel.release}"
+                unpack = f"dpkg-deb --fsys-tarfile '{archive}' | tar -x --occurrence=1 -C '{work}' '{member}'"
+                _run(["bash", "-o", "pipefail", "-c", f"{unpack} || [ -e '{work}/{member}' ]"])
+                (work / member).rename(image)
+    return image
+
+
 def _fetch(entry: dict, home: pathlib.Path) -> None:
     """Downloads and unpacks into a folder beside `home`, which appears only when it is complete."""
     home.parent.mkdir(parents=True, exist_ok=True)
