@@ -7,7 +7,7 @@
 //   - the page tables that it names map themselves and the kernel's text where it says, for the kernel alone;
 //   - the release that it names is the one in init_uts_ns, and in linux_banner;
 //   - the symbol tables lie in the image which those page tables map, decode, and put _stext where the note does;
-//   - the kernel's own pointer to the note, vmcoreinfo_note, leads to this very page.
+//   - the note that the kernel itself points to, vmcoreinfo_note, says the same.
 //
 // What passes may still be another kernel, complete but forged or dead. What such a kernel cannot have is the
 // trampoline: the page table in the lowest megabyte by which processors are woken, whose last entry the kernel that
@@ -20,6 +20,7 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "kernel/image.h"
 #include "kernel/kallsyms.h"
@@ -33,7 +34,9 @@ using memory::AddressSpace;
 using memory::kPageSize;
 using memory::PhysicalMemory;
 
-constexpr size_t kMaxNotes = 64;  // that agree with their page tables; a guest that runs has one
+// Different notes that agree with their page tables: a guest that runs has one. Each costs some milliseconds, so this
+// bounds what forged ones do; who can forge that many knows the kernel's addresses already.
+constexpr size_t kMaxNotes = 64;
 constexpr unsigned kMaxCpus = 8192;
 constexpr uint64_t kMaxBtfBytes = 64 << 20;
 constexpr uint64_t kLowMemoryBytes = 1 << 20;
@@ -44,6 +47,7 @@ constexpr uint64_t kLastEntryOffset = kPageSize - sizeof(uint64_t);
 // A note whose page tables agree with it.
 struct Candidate {
   GuestPhysical note;
+  std::string text;
   VmcoreInfo info;
   std::optional<GuestPhysical> trampoline;  // its page table
 
@@ -136,7 +140,7 @@ class Attachment {
     if (const auto note_pointer = symbols.find("vmcoreinfo_note")) {
       const auto note = image_.read<GuestVirtual>(*note_pointer);
       const auto translation = note ? space_.translate(*note) : std::nullopt;
-      if (!translation || translation->address != candidate_.note)
+      if (!translation || read_vmcoreinfo(memory_, translation->address) != candidate_.text)
         return fail(Code::kInconsistent, "the kernel does not know this VMCOREINFO as its own");
     }
     if (const auto banner = symbols.find("linux_banner")) {
@@ -228,9 +232,11 @@ class Search {
     const uint64_t entry = last_entry(memory_, info->image_physical(info->swapper_pg_dir));
     const auto found = trampolines_.find(entry);
     const bool has_trampoline = found != trampolines_.end();
-    const Candidate candidate{page, *std::move(info), has_trampoline ? std::optional(found->second) : std::nullopt};
+    if (tried_.size() >= kMaxNotes || !tried_.insert(*text).second) return false;
+    const Candidate candidate{page, *text, *std::move(info),
+                              has_trampoline ? std::optional(found->second) : std::nullopt};
     if (has_trampoline && trampolines_.size() == 1) return accept(candidate);
-    if (rivals_.size() < kMaxNotes) rivals_.push_back(candidate);
+    rivals_.push_back(candidate);
     return false;
   }
 
@@ -275,6 +281,7 @@ class Search {
 
   const PhysicalMemory& memory_;
   std::map<uint64_t, GuestPhysical> trampolines_;
+  std::set<std::string> tried_;  // texts of notes
   std::vector<Candidate> rivals_;
   std::unique_ptr<Kernel> found_;
   bool is_first_error_ = true;

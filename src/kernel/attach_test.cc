@@ -149,11 +149,11 @@ std::string replace(std::string text, std::string_view what, std::string_view wi
   return text.replace(at, what.size(), with);
 }
 
-TEST_F(Attach, takes_no_note_that_the_kernel_does_not_point_to) {
+TEST_F(Attach, takes_no_note_that_the_kernels_own_contradicts) {
   FakeKernel fake(memory_, {});
-  memory_.put<uint64_t>(fake.note(), 0);
   const memory::GuestPhysical forged = fake.where(fake.allocate(kPageSize));
-  fake.write_note(forged, fake.note_text());
+  fake.write_note(forged, fake.note_text() + "NUMBER(forged)=1\n");
+  memory_.put<uint64_t>(fake.note(), 0);
   EXPECT_EQ(error().code, Code::kInconsistent);
   EXPECT_THAT(error().message, HasSubstr("does not know this VMCOREINFO"));
 }
@@ -188,9 +188,10 @@ TEST_F(Attach, takes_no_symbol_tables_outside_the_image) {
 
 TEST_F(Attach, is_not_misled_by_forged_notes_beside_the_true_one) {
   FakeKernel fake(memory_, {});
-  for (int i = 0; i < 200; ++i) {
-    std::string text = fake.note_text();
-    if (i % 2 == 0) text = replace(text, "6.1.0-50", "9.9.9-99");
+  for (int i = 0; i < 600; ++i) {
+    std::string text = fake.note_text();                                            // a copy, any number of them;
+    if (i % 3 == 1) text = replace(text, "6.1.0-50", fmt::format("6.1.{}-50", i));  // another release;
+    if (i % 20 == 2) text += fmt::format("NUMBER(forged)={}\n", i);                 // or something of its own
     fake.write_note(fake.where(fake.allocate(kPageSize)), text);
   }
   const auto kernel = Kernel::attach(memory_);

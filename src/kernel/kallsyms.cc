@@ -21,6 +21,10 @@ constexpr uint64_t kMaxTokenTableBytes = 64 << 10;
 constexpr uint64_t kMaxSearchBackBytes = 16 << 20;  // from token_table to offsets; 4 MiB in distributions' kernels
 constexpr uint32_t kMinSymbols = 1000;              // any real kernel has many more
 constexpr uint32_t kSymbolsPerMarker = 256;
+// The true tables are the first that look like it. These bound what a kernel costs that was made to look so in many
+// places.
+constexpr size_t kMaxTokenTables = 16;
+constexpr size_t kMaxBases = 64;
 constexpr size_t kTokens = 256;
 constexpr size_t kTokensBeforeDigits = '0';
 constexpr uint64_t kAlignment = 8;
@@ -109,11 +113,13 @@ bool find_names_before(const Image& image, VmcoreInfo::Kallsyms& at) {
   const GuestVirtual first = at.token_table - size;
   const auto bytes = image.read_bytes(first, size);
   if (!bytes) return false;
-  for (uint64_t offset = size; offset >= kAlignment; offset -= kAlignment) {
+  size_t bases = 0;
+  for (uint64_t offset = size; offset >= kAlignment && bases < kMaxBases; offset -= kAlignment) {
     const uint64_t base_offset = offset - kAlignment;
     if (load<uint64_t>(*bytes, base_offset) != image.start().value) continue;
     const auto count = load<uint32_t>(*bytes, base_offset + 8);
     if (!count || *count < kMinSymbols || *count > kMaxSymbols) continue;
+    ++bases;
     const auto names = slice(*bytes, base_offset + 16, size - base_offset - 16);
     const auto starts = names ? name_offsets(*names, *count) : std::nullopt;
     const uint64_t offsets_size = align_up(*count * sizeof(uint32_t));
@@ -138,10 +144,12 @@ Result<SymbolTables> find_symbol_tables(const Image& image, const VmcoreInfo& in
   if (info.kallsyms) return tables_at(image, *info.kallsyms);
   constexpr std::string_view kDigits("0\0001\0002\0003\0004\0005\0006\0007\0008\0009\000", 20);
   std::optional<VmcoreInfo::Kallsyms> found;
+  size_t token_tables = 0;
   image.scan(std::as_bytes(std::span(kDigits)), [&](GuestVirtual digits) {
     found = token_tables_around(image, digits);
-    if (found && !find_names_before(image, *found)) found.reset();
-    return found.has_value();
+    if (!found) return false;
+    if (!find_names_before(image, *found)) found.reset();
+    return found.has_value() || ++token_tables == kMaxTokenTables;
   });
   if (!found) return fail(Code::kUnsupported, "the kernel has no symbol table (CONFIG_KALLSYMS)");
   return tables_at(image, *found);
