@@ -25,6 +25,7 @@ Owner Flows::owner(Protocol protocol, const Endpoint& local, const Endpoint& rem
   Owner owner = unknown(Reason::kProtocol);
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     memory_.forget();
+    namespaces_.refresh();
     if (protocol == Protocol::kTcp) owner = tcp_owner(local, remote);
     if (protocol == Protocol::kUdp) owner = udp_owner(local, remote);
     if (owner.reason != Reason::kInconsistent) break;
@@ -145,6 +146,7 @@ void Flows::complete(Owner& owner, GuestVirtual net) const {
 
 bool Flows::listens(Protocol protocol, const Endpoint& local) const {
   memory_.forget();
+  namespaces_.refresh();
   Budget budget(kMaxSocksPerLookup);
   return std::ranges::any_of(namespaces_.list(), [&](const Namespace& space) {
     Candidates candidates;

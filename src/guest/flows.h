@@ -24,7 +24,7 @@ class Flows {
   static constexpr int kMaxAttempts = 3;
   static constexpr uint32_t kMaxSocksPerLookup = 1 << 14;
 
-  Flows(const KernelMemory& memory, const Layout& layout, const Namespaces& namespaces, const TcpSockets& tcp,
+  Flows(const KernelMemory& memory, const Layout& layout, Namespaces& namespaces, const TcpSockets& tcp,
         const UdpSockets& udp, const Addresses& addresses, Owners& owners)
       : memory_(memory),
         layout_(layout),
@@ -55,7 +55,7 @@ class Flows {
 
   const KernelMemory& memory_;
   const Layout& layout_;
-  const Namespaces& namespaces_;
+  Namespaces& namespaces_;
   const TcpSockets& tcp_;
   const UdpSockets& udp_;
   const Addresses& addresses_;

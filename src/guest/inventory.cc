@@ -9,6 +9,7 @@ namespace hyperward::guest {
 
 Result<std::vector<Socket>> Inventory::sockets() const {
   memory_.forget();
+  namespaces_.refresh();
   HW_TRY(std::vector<Found> found, all());
   HW_OK(find_holders(found));
   std::vector<Socket> sockets;

@@ -17,7 +17,7 @@ class Inventory {
  public:
   static constexpr uint32_t kMaxSockets = 1 << 18;
 
-  Inventory(const KernelMemory& memory, const Layout& layout, const Namespaces& namespaces, const TcpSockets& tcp,
+  Inventory(const KernelMemory& memory, const Layout& layout, Namespaces& namespaces, const TcpSockets& tcp,
             const UdpSockets& udp, const Tasks& tasks, const Files& files)
       : memory_(memory), layout_(layout), namespaces_(namespaces), tcp_(tcp), udp_(udp), tasks_(tasks), files_(files) {}
 
@@ -37,7 +37,7 @@ class Inventory {
 
   const KernelMemory& memory_;
   const Layout& layout_;
-  const Namespaces& namespaces_;
+  Namespaces& namespaces_;
   const TcpSockets& tcp_;
   const UdpSockets& udp_;
   const Tasks& tasks_;

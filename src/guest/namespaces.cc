@@ -41,7 +41,7 @@ Namespace Namespaces::read(GuestVirtual net) const {
   return result;
 }
 
-bool Namespaces::walk() const {
+bool Namespaces::walk() {
   namespaces_.assign(1, read(roots_.init_net));
   GuestVirtual before = roots_.net_namespace_list;
   for (auto node = memory_.read<GuestVirtual>(before); node && *node != roots_.net_namespace_list;) {
@@ -56,15 +56,14 @@ bool Namespaces::walk() const {
   return true;
 }
 
-std::span<const Namespace> Namespaces::list() const {
+void Namespaces::refresh() {
   const Ends ends = memory_.read<Ends>(roots_.net_namespace_list).value_or(Ends{});
-  if (!namespaces_.empty() && ends == ends_) return namespaces_;
+  if (!namespaces_.empty() && ends == ends_) return;
   ends_ = ends;
   for (int restart = 0; restart < kMaxRestarts && !walk(); ++restart) {
     ends_ = {};  // so that the next look-up reads the list again
     memory_.forget();
   }
-  return namespaces_;
 }
 
 }  // namespace hyperward::guest

@@ -41,9 +41,12 @@ class Namespaces {
   Namespaces(const KernelMemory& memory, const Layout& layout, const Roots& roots)
       : memory_(memory), layout_(layout), roots_(roots) {}
 
-  // The initial namespace first. Read again when the list's ends have changed: a namespace made is linked at its end,
-  // and one that is gone from the middle holds no sockets any more.
-  [[nodiscard]] std::span<const Namespace> list() const;
+  // The initial namespace first; as of the last refresh(), until the next one.
+  [[nodiscard]] std::span<const Namespace> list() const { return namespaces_; }
+
+  // Reads the list again if its ends have changed: a namespace made is linked at its end, and one that is gone from
+  // the middle holds no sockets any more. Before each look-up.
+  void refresh();
 
  private:
   struct Ends {
@@ -53,13 +56,13 @@ class Namespaces {
   };
 
   [[nodiscard]] Namespace read(GuestVirtual net) const;
-  [[nodiscard]] bool walk() const;
+  [[nodiscard]] bool walk();
 
   const KernelMemory& memory_;
   const Layout& layout_;
   const Roots& roots_;
-  mutable Ends ends_;
-  mutable std::vector<Namespace> namespaces_;
+  Ends ends_;
+  std::vector<Namespace> namespaces_;
 };
 
 }  // namespace hyperward::guest

@@ -23,7 +23,11 @@ IpAddress v6(uint8_t last) {
 
 class SocketsTest : public testing::Test {
  protected:
-  Namespace space() { return Namespaces(kernel_, kernel_.layout, kernel_.roots).list().front(); }
+  Namespace space() {
+    Namespaces namespaces(kernel_, kernel_.layout, kernel_.roots);
+    namespaces.refresh();
+    return namespaces.list().front();
+  }
   Outcome connected(const Endpoint& local, const Endpoint& remote) {
     Budget budget(1000);
     return tcp_.connected(space(), local, remote, budget, found_);
