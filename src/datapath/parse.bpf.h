@@ -67,6 +67,9 @@ struct cursor {
   __u8 next;
 };
 
+/* The verifier of Linux 6.1 takes a helper's call in a loop for an endless one, depending on how it is laid out. */
+#define UNROLLED _Pragma("clang loop unroll(full)")
+
 struct ip_addresses {
   __be32 source[4], destination[4];
 };
@@ -90,6 +93,7 @@ static __always_inline int is_extension(__u8 next, int is_v6) {
 static __noinline int skip_extension_headers(struct __sk_buff* skb, struct cursor* c, int is_v6) {
   int fragment_seen = 0;
 
+  UNROLLED
   for (int headers = 0; headers <= EXTENSION_HEADERS_MAX; ++headers) {
     struct {
       __u8 next, length;
@@ -312,15 +316,18 @@ __noinline int parse(struct __sk_buff* skb, struct packet* packet, int source_is
     packet->key.vlan = skb->vlan_tci & 0xfff;
     tags = 1;
   }
-  for (; tags < VLAN_TAGS_MAX; ++tags) {
+  UNROLLED
+  for (int i = 0; i < VLAN_TAGS_MAX; ++i) {
     struct {
       __be16 tci, ethertype;
     } tag;
+    if (tags == VLAN_TAGS_MAX) break;
     if (ethertype != bpf_htons(ETH_P_8021Q) && ethertype != bpf_htons(ETH_P_8021AD)) break;
     if (peek(skb, &cursor, &tag, sizeof(tag))) return KIND_MALFORMED;
     if (tags == 0) packet->key.vlan = bpf_ntohs(tag.tci) & 0xfff;
     ethertype = tag.ethertype;
     cursor.at += sizeof(tag);
+    ++tags;
   }
 
   if (ethertype == bpf_htons(ETH_P_ARP) || ethertype == bpf_htons(ETH_P_RARP)) return KIND_NEIGHBOUR;
