@@ -284,7 +284,7 @@ int from_guest(struct __sk_buff* skb) {
   struct packet packet = {};
 
   if (!config) return TC_ACT_SHOT;
-  int reinjected = skb->mark == config->magic;
+  int reinjected = skb->mark != 0 && skb->mark == config->magic;
   if (reinjected) {
     skb->mark = 0;
     count(HW_COUNT_REINJECTED);
