@@ -110,6 +110,8 @@ class Compiler {
   void blame(const Element& element, std::string_view wrong);
   void blame(const Word& word, std::string_view message);
   void blame(uint32_t offset, uint32_t length_bytes, std::string message);
+  // As many again as parse() may have found: the first of both together are reported.
+  [[nodiscard]] bool blamed_enough() const { return mistakes_.size() >= 2 * kDiagnosticsMax; }
   uint32_t line_of(uint32_t offset) const;
   std::vector<Diagnostic> diagnostics();
 
@@ -449,12 +451,12 @@ void Compiler::blame(const Element& element, std::string_view wrong) {
 }
 
 void Compiler::blame(const Word& word, std::string_view message) {
+  if (blamed_enough()) return;  // before the word's end is looked for: a line may hold a hundred thousand mistakes
   blame(word.offset, std::max(token_at(text_, word.offset).length_bytes, 1U), std::string(message));
 }
 
 void Compiler::blame(uint32_t offset, uint32_t length_bytes, std::string message) {
-  // As many again as parse() may have found: the first of both together are reported.
-  if (mistakes_.size() >= 2 * kDiagnosticsMax) return;
+  if (blamed_enough()) return;
   mistakes_.push_back({offset, length_bytes, std::move(message)});
 }
 
