@@ -51,6 +51,7 @@ UserNames user_names(const guest::Guest& guest) {
 
 std::string holders_text(const std::vector<guest::SocketHolder>& holders) {
   std::vector<std::string> parts;
+  parts.reserve(holders.size());
   for (const auto& holder : holders)
     parts.push_back(fmt::format("{}({},fd={})", guest::printable(holder.comm), holder.pid, holder.fd));
   return fmt::format("{}", fmt::join(parts, " "));

@@ -46,7 +46,8 @@ class Agreement : public testing::Test {
   }
 
   FoundKind probe(const Bytes& frame, bool from_guest) {
-    DECLARE_LIBBPF_OPTS(bpf_test_run_opts, options);
+    struct bpf_test_run_opts options{};
+    options.sz = sizeof(options);
     options.data_in = frame.data();
     options.data_size_in = static_cast<uint32_t>(frame.size());
     const auto* program = from_guest ? skeleton->progs.probe_from_guest : skeleton->progs.probe_to_guest;

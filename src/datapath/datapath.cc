@@ -445,7 +445,8 @@ Result<void> Datapath::rejudge(const packet::FlowKey& key, const Judgement& judg
   argument.generation = judgement.generation;
   argument.verdict = static_cast<uint8_t>(judgement.verdict);
   argument.direction = static_cast<uint8_t>(judgement.direction);
-  DECLARE_LIBBPF_OPTS(bpf_test_run_opts, run);
+  struct bpf_test_run_opts run{};
+  run.sz = sizeof(run);
   run.ctx_in = &argument;
   run.ctx_size_in = sizeof(argument);
   const int error = ::bpf_prog_test_run_opts(impl_->loaded.programs.judge.get(), &run);

@@ -96,7 +96,8 @@ Result<void> FlowTable::advance(Walk& walk, uint32_t entries) const {
     walk.flows.resize(walk.keys.size());
     uint32_t position = 0;
     walk.count = entries;
-    DECLARE_LIBBPF_OPTS(bpf_map_batch_opts, options);
+    struct bpf_map_batch_opts options{};
+    options.sz = sizeof(options);
     const int error = ::bpf_map_lookup_batch(map_, walk.begun ? &walk.position : nullptr, &position, walk.keys.data(),
                                              walk.flows.data(), &walk.count, &options);
     if (error == -ENOSPC && entries < kBucketEntriesMax) continue;  // the next bucket alone is larger

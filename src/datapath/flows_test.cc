@@ -314,7 +314,8 @@ TEST_F(Flows, counts_a_superframe_as_its_segments) {
   const Bytes frame = from_guest(Tcp::kAck, 1001, 5001, std::string(3000, 'x'));
   __sk_buff context{};
   context.gso_size = 1000;
-  DECLARE_LIBBPF_OPTS(bpf_test_run_opts, options);
+  struct bpf_test_run_opts options{};
+  options.sz = sizeof(options);
   options.data_in = frame.data();
   options.data_size_in = static_cast<uint32_t>(frame.size());
   options.ctx_in = &context;

@@ -172,7 +172,8 @@ int run(const TestNet& net, const char* program, const Bytes& frame, uint32_t ma
   const Fd fd = pinned(net, program);
   __sk_buff context{};
   context.mark = mark;
-  DECLARE_LIBBPF_OPTS(bpf_test_run_opts, options);
+  struct bpf_test_run_opts options{};
+  options.sz = sizeof(options);
   options.data_in = frame.data();
   options.data_size_in = static_cast<uint32_t>(frame.size());
   options.ctx_in = &context;

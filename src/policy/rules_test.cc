@@ -364,6 +364,12 @@ TEST(limits, mistakes_are_reported_up_to_a_number) {
   EXPECT_EQ(one_rule.error().size(), kDiagnosticsMax);
 }
 
+TEST(limits, a_mistake_at_the_end_of_a_line_of_megabytes_costs_one_walk_over_it) {
+  std::string text = "deny to tcp port { 1";
+  for (int i = 0; i < 1'000'000; ++i) text += ",1";
+  EXPECT_EQ(first_mistake(text + " x }"), "rules:1:2000022: expected ',' or '}' after '1', found 'x'");
+}
+
 TEST(limits, values_are_counted_over_all_rules) {
   std::string list = "deny to tcp port { 1";
   for (size_t i = 1; i < kElementsMax / 4 - 1; ++i) list += ",1";  // and tcp is a value too

@@ -326,21 +326,21 @@ bool is_word_char(char c) {
          std::string_view("_.:/-+*$%").find(c) != std::string_view::npos;
 }
 
+// Looks no further than the token goes, so that a walk over the tokens of a line is linear in the line.
 uint32_t token_length(std::string_view text, uint32_t offset) {
   const std::string_view rest = text.substr(offset);
-  const std::string_view line = rest.substr(0, rest.find_first_of("\r\n"));
-  if (line.empty() || line[0] == '#') return 0;
-  if (line[0] == '"') {
-    const size_t end = line.find('"', 1);
-    return static_cast<uint32_t>(end == std::string_view::npos ? line.size() : end + 1);
+  if (rest.empty() || rest[0] == '\r' || rest[0] == '\n' || rest[0] == '#') return 0;
+  if (rest[0] == '"') {
+    const size_t end = std::min(rest.find_first_of("\"\r\n", 1), rest.size());
+    return static_cast<uint32_t>(end < rest.size() && rest[end] == '"' ? end + 1 : end);
   }
-  const auto run = [&](size_t from, auto belongs) {
-    const auto* const end = std::find_if_not(line.begin() + from, line.end(), belongs);
-    return static_cast<uint32_t>(end - line.begin());
+  const auto run = [&](auto belongs) {
+    const auto* const end = std::find_if_not(rest.begin() + 1, rest.end(), belongs);
+    return static_cast<uint32_t>(end - rest.begin());
   };
-  if (line[0] == '@' || is_word_char(line[0])) return run(1, is_word_char);
-  if (static_cast<unsigned char>(line[0]) >= 0x80)
-    return run(1, [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
+  if (rest[0] == '@' || is_word_char(rest[0])) return run(is_word_char);
+  if (static_cast<unsigned char>(rest[0]) >= 0x80)
+    return run([](char c) { return static_cast<unsigned char>(c) >= 0x80; });
   return 1;
 }
 
