@@ -33,7 +33,7 @@ class Section {
     known_.emplace_back(key);
     const toml::node* node = table_ == nullptr ? nullptr : table_->get(key);
     if (node == nullptr) return std::nullopt;
-    const std::optional<T> value = node->value_exact<T>();
+    std::optional<T> value = node->value_exact<T>();
     if (!value) return fail(Code::kInvalid, "{}: {}.{} must be {}", at(file_, node->source()), name_, key, expected);
     return value;
   }
