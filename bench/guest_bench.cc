@@ -83,6 +83,7 @@ Result<json> measure(const std::string& target, daemon::Access access, int attac
   std::vector<int64_t> lookup_ns;
   lookup_ns.reserve(static_cast<size_t>(lookups));
   int named = 0;
+  const uint64_t reads_before = guest->reads();
   for (int i = 0; i < lookups; ++i) {
     const Flow& flow = flows[any(random)];
     const auto start = Clock::now();

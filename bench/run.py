@@ -56,12 +56,14 @@ def guest_bench(target: int | pathlib.Path, access: str, attaches: int = 11, loo
 
 def lookups(name: str, guest: guests.Guest, access: str, unit: str = "us", runs: int = 5) -> list[dict]:
     """Median and p99 of one run's look-ups; of several runs, their spread."""
-    medians, tails = [], []
+    medians, tails, reads = [], [], []
     for _ in range(runs):
-        times = [ns / 1000 for ns in guest_bench(guest.pid, access, attaches=1)["lookup_ns"]]
+        measured = guest_bench(guest.pid, access, attaches=1)
+        times = [ns / 1000 for ns in measured["lookup_ns"]]
+        reads.append(measured["reads_per_lookup"])
         medians.append(statistics.median(times))
         tails.append(percentile(times, 0.99))
-    return [series(f"{name}-median", unit, medians), series(f"{name}-p99", unit, tails)]
+    return [series(f"{name}-median", unit, medians), series(f"{name}-p99", unit, tails), series(f"{name}-reads", "", reads)]
 
 
 def loaded_guest(sockets: int, processes: int, **options) -> guests.Guest:
