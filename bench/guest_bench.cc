@@ -91,9 +91,16 @@ Result<json> measure(const std::string& target, daemon::Access access, int attac
     lookup_ns.push_back(std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count());
     named += owner.process.has_value() ? 1 : 0;
   }
-  return json{
-      {"attach_ms", attach_ms}, {"processes_ms", processes_ms},  {"sockets_ms", sockets_ms},  {"lookup_ns", lookup_ns},
-      {"flows", flows.size()},  {"processes", processes.size()}, {"sockets", sockets.size()}, {"named", named}};
+  const double reads_per_lookup = static_cast<double>(guest->reads() - reads_before) / lookups;
+  return json{{"reads_per_lookup", reads_per_lookup},
+              {"attach_ms", attach_ms},
+              {"processes_ms", processes_ms},
+              {"sockets_ms", sockets_ms},
+              {"lookup_ns", lookup_ns},
+              {"flows", flows.size()},
+              {"processes", processes.size()},
+              {"sockets", sockets.size()},
+              {"named", named}};
 }
 
 }  // namespace
