@@ -32,6 +32,8 @@ GuestVirtual Kernel::percpu(GuestVirtual variable, unsigned cpu) const {
 bool Kernel::is_running() const {
   std::vector<std::vector<std::byte>> now;
   std::vector<memory::Piece> pieces;
+  now.reserve(parts_.marks.size());
+  pieces.reserve(parts_.marks.size());
   for (const Mark& mark : parts_.marks) now.emplace_back(mark.bytes.size());
   for (size_t i = 0; i < now.size(); ++i) pieces.push_back({parts_.marks[i].address, now[i]});
   return memory_.read_many(pieces) && std::ranges::equal(now, parts_.marks, {}, {}, &Mark::bytes);
