@@ -65,7 +65,8 @@ Result<Datapath> attach_with(const TestNet& net, int flows) {
 }
 
 Result<double> run_repeatedly(int program, const Bytes& frame) {
-  DECLARE_LIBBPF_OPTS(bpf_test_run_opts, options);
+  bpf_test_run_opts options{};
+  options.sz = sizeof(options);
   options.data_in = frame.data();
   options.data_size_in = static_cast<uint32_t>(frame.size());
   options.repeat = kRepeat;
