@@ -56,7 +56,10 @@ Result<void> run_detach(const GuardOptions& options) {
     HW_TRY(const daemon::GuardState state, daemon::load_state(options.guest));
     tap = state.tap;
   }
-  HW_OK(datapath::Datapath::detach(tap));
+  const auto detached = datapath::Datapath::detach(tap);
+  // A tap that has gone, or was detached by its own name, must not keep its guest on record for ever.
+  const bool nothing_there = !detached && detached.error().code == Code::kNotFound && !options.guest.empty();
+  if (!detached && !nothing_there) return detached;
   if (!options.guest.empty()) HW_OK(daemon::remove_state(options.guest));
   fmt::print("{}: nothing of hyperward is left on it\n", tap);
   return {};
