@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/flow_words.h"
+#include "cli/print_json.h"
 #include "cli/table.h"
 #include "daemon/flow_owner.h"
 #include "daemon/state.h"
@@ -87,10 +88,6 @@ json flow_json(const daemon::GuardState& state, const FlowRecord& record) {
         {"pid", owner.process->pid}, {"comm", owner.process->comm}, {"start_time_ns", owner.process->start_time_ns}};
   }
   return value;
-}
-
-void print_json(const json& value) {
-  fmt::print("{}\n", value.dump(2, ' ', false, json::error_handler_t::replace));
 }
 
 json counters_json(const datapath::Counters& counters) {

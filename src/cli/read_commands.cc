@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/flow_words.h"
+#include "cli/print_json.h"
 #include "cli/table.h"
 #include "cli/target.h"
 #include "guest/guest.h"
@@ -24,11 +25,6 @@ struct ReadOptions {
 Result<std::unique_ptr<guest::Guest>> attach(const Target& target) {
   HW_TRY(auto memory, open_memory(target));
   return guest::Guest::attach(std::move(memory));
-}
-
-// Guest strings may be no UTF-8; JSON must be.
-void print_json(const json& value) {
-  fmt::print("{}\n", value.dump(2, ' ', false, json::error_handler_t::replace));
 }
 
 using UserNames = std::map<uint32_t, std::string>;
