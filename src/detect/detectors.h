@@ -1,0 +1,96 @@
+// The detectors of one guest: its new flows and their loads in, findings out.
+//
+// Each owner has an account of constant size: a process, a user as a whole (whose processes may live for one connection
+// each), or unknown. Accounts are bounded in number; the one that was idle longest makes room. Destinations are counted
+// by bitmaps (linear counting; Whang, Vander-Zanden and Taylor 1990), never listed.
+//
+// Pure: time comes with the events. Not for several threads at a time.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "detect/finding.h"
+#include "detect/networks.h"
+#include "guest/types.h"
+#include "packet/packet.h"
+#include "policy/rules.h"
+
+namespace hyperward::detect {
+
+// `count` in the window makes a scan or flood.
+struct Window {
+  bool enabled = true;
+  uint32_t count = 0;
+  std::chrono::milliseconds length{};
+};
+
+// A bucket of `burst` new connections that refills with one every `interval`; empty, it makes a burst.
+struct Bucket {
+  bool enabled = true;
+  uint32_t burst = 0;
+  std::chrono::milliseconds interval{};
+  std::vector<uint16_t> ports;
+};
+
+struct Settings {
+  // Distinct destinations that did not answer. An answer may take `grace`: at least a third must be older than that.
+  Window horizontal_scan{.count = 15, .length = std::chrono::seconds(10)};
+  Window vertical_scan{.count = 15, .length = std::chrono::seconds(10)};
+  std::chrono::milliseconds grace{100};
+  Window syn_flood{.count = 100, .length = std::chrono::seconds(2)};   // unanswered connections to one service
+  Window udp_flood{.count = 4000, .length = std::chrono::seconds(1)};  // datagrams to one address, hardly answered
+  Bucket mail_burst{.burst = 20, .interval = std::chrono::seconds(2), .ports = {25, 465, 587}};
+  Bucket login_burst{.burst = 15, .interval = std::chrono::seconds(10), .ports = {22, 23, 3389, 5900}};
+  bool listed = true;
+  std::chrono::milliseconds warm_up{0};     // after the first event: nothing is found yet, but everything is counted
+  std::chrono::milliseconds quiet{60'000};  // one culprit is reported once in so long per kind and target
+  size_t max_accounts = 4096;
+};
+
+// A flow that was judged for the first time.
+struct NewFlow {
+  Time time{};
+  packet::FlowKey key;  // its source is the guest
+  policy::Direction direction = policy::Direction::kOut;
+  policy::Verdict verdict = policy::Verdict::kAllow;
+};
+
+// What a flow has carried so far.
+struct FlowLoad {
+  Time time{};
+  packet::FlowKey key;
+  std::array<uint64_t, 2> packets{};  // from the guest, to the guest
+};
+
+class Detectors {
+ public:
+  // Whether the other side of a flow that the guest began has said yes: a SYN-ACK, a datagram, a reply. A RST is no
+  // answer here. Asked only when a finding hangs on it.
+  using Answered = std::function<bool(const packet::FlowKey&)>;
+
+  Detectors(Settings settings, Networks listed, Answered answered);
+  ~Detectors();
+  Detectors(Detectors&&) noexcept;
+  Detectors& operator=(Detectors&&) noexcept;
+
+  // Appends what follows from it to `findings`, seldom anything. Flows that others began are none of ours.
+  void observe(const NewFlow& flow, const guest::Owner& owner, std::vector<Finding>& findings);
+  // The same flow is shown again from time to time, with counters that only grow; those of other protocols than UDP
+  // are passed over.
+  void observe(const FlowLoad& load, const guest::Owner& owner, std::vector<Finding>& findings);
+
+  [[nodiscard]] size_t accounts() const;
+  [[nodiscard]] size_t bytes() const;  // about what all accounts take; bounded by the settings alone
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hyperward::detect
