@@ -137,6 +137,10 @@ std::optional<Frame> TestNet::guest_receives() const {
 std::optional<Frame> TestNet::world_receives() const {
   return receive(world_, kArrivesWithin_ms);
 }
+bool TestNet::world_has_frame() const {
+  pollfd waiting{world_.get(), POLLIN, 0};
+  return ::poll(&waiting, 1, 0) == 1;
+}
 bool TestNet::guest_receives_nothing() const {
   return !receive(guest_, kStaysAwayFor_ms);
 }

@@ -45,6 +45,8 @@ class TestNet {
   // The next frame that arrives there, or nothing within the time.
   [[nodiscard]] std::optional<Frame> guest_receives() const;
   [[nodiscard]] std::optional<Frame> world_receives() const;
+  // Whether a frame waits there now: for those who would rather ask again than sleep.
+  [[nodiscard]] bool world_has_frame() const;
   [[nodiscard]] bool guest_receives_nothing() const;
   [[nodiscard]] bool world_receives_nothing() const;
 

@@ -21,6 +21,10 @@ bool is_ram(std::span<const Range> ram, GuestPhysical page) {
 CachedMemory::CachedMemory(const PhysicalMemory& inner, size_t pages)
     : inner_(inner), slots_(std::bit_ceil(std::max<size_t>(pages, 1))) {}
 
+CachedMemory::CachedMemory(std::unique_ptr<const PhysicalMemory> inner, size_t pages) : CachedMemory(*inner, pages) {
+  owned_ = std::move(inner);
+}
+
 void CachedMemory::forget() const {
   inner_.forget();
   const std::lock_guard lock(mutex_);

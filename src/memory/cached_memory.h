@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -17,8 +18,9 @@ class CachedMemory final : public PhysicalMemory {
  public:
   static constexpr size_t kDefaultPages = 512;
 
-  // `inner` must outlive this. `pages` is rounded up to a power of two.
+  // `inner` must outlive this, or belongs to it. `pages` is rounded up to a power of two.
   explicit CachedMemory(const PhysicalMemory& inner, size_t pages = kDefaultPages);
+  explicit CachedMemory(std::unique_ptr<const PhysicalMemory> inner, size_t pages = kDefaultPages);
 
   [[nodiscard]] bool read(GuestPhysical address, std::span<std::byte> out) const override;
   [[nodiscard]] bool read_many(std::span<const Piece> pieces) const override;
@@ -36,6 +38,7 @@ class CachedMemory final : public PhysicalMemory {
 
   [[nodiscard]] Slot& slot_of(uint64_t page) const;
 
+  std::unique_ptr<const PhysicalMemory> owned_;
   const PhysicalMemory& inner_;
   mutable std::mutex mutex_;
   mutable uint64_t epoch_ = 1;
