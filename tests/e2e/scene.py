@@ -27,6 +27,7 @@ sys.path.insert(0, str(TREE / "tests" / "guest"))
 
 import guest as guests  # noqa: E402  (its folder is found above)
 import initramfs  # noqa: E402
+import kernels  # noqa: E402
 
 HYPERWARD = os.environ.get("HYPERWARD", str(TREE / "build/release/src/cli/hyperward"))
 CLONE_NEWNET = 0x40000000
@@ -54,6 +55,8 @@ class Scene:
         try:
             self._folder = tempfile.TemporaryDirectory(prefix="hyperward-e2e-")
             self.folder = pathlib.Path(self._folder.name)
+            kernels.get(self._kernel)  # perhaps fetched: not from inside a network that leads nowhere
+            guests.chosen_accelerator()
             self._build_network()
             self.guest = guests.Guest(
                 self._kernel,

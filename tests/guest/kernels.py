@@ -159,6 +159,8 @@ class _Apt:
             f'Dir::State::lists "{home}/lists";\n'
             f'Dir::Cache "{home}/cache";\n'
             'APT::Sandbox::User "";\n'
+            'Acquire::Retries "5";\n'
+            'APT::Update::Error-Mode "any";\n'  # else lists that did not come look like lists that are empty
         )
         self._environment = {**os.environ, "APT_CONFIG": str(home / "apt.conf"), "LC_ALL": "C"}
         self.run("apt-get", "update", "-qq")
