@@ -1,4 +1,5 @@
-// Any bytes as a text of rules: compiled, its mistakes shown, and flows judged by what compiles.
+// Any bytes as a text of rules: compiled, its mistakes shown, and flows judged by what compiles. And as a rule that is
+// added at run time.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -54,6 +55,30 @@ void judge(const policy::RuleSet& rules, const policy::RuleSet& one_line_lower) 
   }
 }
 
+void add_at_run_time(std::string_view text) {
+  const auto added = policy::compile_rule(text, kNames);
+  if (!added) return check_mistakes(added.error(), text);
+  if (added->duration) HW_CHECK(*added->duration >= policy::kDurationMin && *added->duration <= policy::kDurationMax);
+
+  // What is kept means the same, and so does a file of it.
+  const policy::Rule& rule = added->rule;
+  const auto again = policy::compile_rule(rule.text, kNames);
+  HW_CHECK(again && again->rule.text == rule.text && !again->duration);
+  HW_CHECK(again->rule.verdict == rule.verdict && again->rule.direction == rule.direction);
+  HW_CHECK(again->rule.audit == rule.audit && again->rule.log == rule.log);
+  HW_CHECK(policy::compile(rule.text, kNames).has_value());
+}
+
+// A rule that is right below the text is right at run time.
+void use_its_sets(std::string_view text, const policy::RuleSet& file) {
+  for (const std::string_view rule : {"deny to tcp port @a", "deny to @a", "deny from user @a process { @b, x }"}) {
+    const auto below = policy::compile(fmt::format("{}\n{}", text, rule), kNames);
+    if (!below) continue;
+    const auto added = policy::compile_rule(rule, kNames, file);
+    HW_CHECK(added && added->rule.text == below->rules().back().text);
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -64,10 +89,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   HW_CHECK(rules.has_value() == one_line_lower.has_value());
   if (rules) {
     judge(*rules, *one_line_lower);
+    use_its_sets(text, *rules);
   } else {
     check_mistakes(rules.error(), text);
     HW_CHECK(rules.error().front().line + 1 == one_line_lower.error().front().line);
     HW_CHECK(rules.error().front().column == one_line_lower.error().front().column);
   }
+  add_at_run_time(text);
   return 0;
 }

@@ -3,6 +3,9 @@
 // A set is a name for words, no type of its own: what `@staff` means is decided where it stands, after `user` or after
 // `process`. Only addresses are told from other words by their look, so a set holds one or the other. Sets are
 // written out where they are used, and may use only those above them: nothing can recurse.
+//
+// Rules that are added at run time come one text each into one RuleSet. A text with a mistake leaves no rule there, at
+// most some values that no rule points to; they count towards kElementsMax like all others.
 #include <algorithm>
 #include <tuple>
 #include <utility>
@@ -30,6 +33,7 @@ std::string on_one_line(std::string_view text) {
       line += ' ';
     }
   }
+  if (line.ends_with(' ')) line.pop_back();
   return line;
 }
 
@@ -57,13 +61,24 @@ bool is_about_owner(About about) {
   return about >= About::kUser && about <= About::kPid;
 }
 
+Diagnostic too_long(std::string_view text, size_t max_bytes) {
+  return {1, 1, 1, fmt::format("the text has {} bytes, {} are the most", text.size(), max_bytes)};
+}
+
 }  // namespace
 
 class Compiler {
  public:
-  Compiler(std::string_view text, const Names& names) : text_(text), names_(names) {}
+  // Of a file.
+  explicit Compiler(const Names& names) : names_(names), defined_(std::make_shared<Sets>()), sets_(defined_) {}
+  // Of rules that are added at run time.
+  Compiler(const Names& names, const RuleSet& file)
+      : names_(names), sets_(file.sets_ != nullptr ? file.sets_ : std::make_shared<Sets>()) {}
 
-  std::expected<RuleSet, std::vector<Diagnostic>> run();
+  std::expected<RuleSet, std::vector<Diagnostic>> compile_file(std::string_view text);
+  // `line` is what the rule is known by.
+  std::expected<RunTimeRule, std::vector<Diagnostic>> add_at_run_time(std::string_view text, uint32_t line);
+  RuleSet take_rules() { return std::move(rules_); }
 
  private:
   template <typename T>
@@ -71,17 +86,16 @@ class Compiler {
   using Slice = RuleSet::Slice;
   using Wide = RuleSet::Wide;
 
-  struct Set {
-    bool addresses = false;
-    bool broken = false;      // a mistake in it was reported already
-    std::vector<Word> words;  // other sets written out
-  };
   // A value of a condition, and the set it came from, as named in the condition.
   struct Element {
     Word word;
     const Word* through = nullptr;
   };
 
+  // From here on places are places in `text`.
+  void begin(std::string_view text);
+  // Of the statements of a rule that is added at run time; gives its duration.
+  std::optional<std::chrono::seconds> add_only_rule(const std::vector<Statement>& statements);
   void add_set(const Statement& statement);
   void add_default(const Statement& statement);
   void add_rule(const Statement& statement);
@@ -115,27 +129,33 @@ class Compiler {
   uint32_t line_of(uint32_t offset) const;
   std::vector<Diagnostic> diagnostics();
 
-  std::string_view text_;
   const Names& names_;
+  std::shared_ptr<Sets> defined_;     // by the file; nullptr at run time
+  std::shared_ptr<const Sets> sets_;  // that may be used
   RuleSet rules_;
+  std::string_view text_;
   std::vector<Mistake> mistakes_;
   std::vector<uint32_t> line_begins_;
-  std::map<std::string_view, Set> sets_;
   std::map<std::pair<About, std::string_view>, Slice> slices_of_sets_;
   std::array<uint32_t, 2> default_lines_{};
   size_t elements_count_ = 0;
   bool is_over_limit_ = false;
 };
 
-std::expected<RuleSet, std::vector<Diagnostic>> Compiler::run() {
-  if (text_.size() > kTextMaxBytes)
-    return std::unexpected(std::vector{
-        Diagnostic{1, 1, 1, fmt::format("the text has {} bytes, {} are the most", text_.size(), kTextMaxBytes)}});
-  line_begins_.push_back(0);
-  for (size_t at = text_.find('\n'); at != std::string_view::npos; at = text_.find('\n', at + 1))
+void Compiler::begin(std::string_view text) {
+  text_ = text;
+  mistakes_.clear();
+  line_begins_ = {0};
+  for (size_t at = text.find('\n'); at != std::string_view::npos; at = text.find('\n', at + 1))
     line_begins_.push_back(static_cast<uint32_t>(at + 1));
+}
 
-  Syntax syntax = parse(text_);
+std::expected<RuleSet, std::vector<Diagnostic>> Compiler::compile_file(std::string_view text) {
+  if (text.size() > kTextMaxBytes) return std::unexpected(std::vector{too_long(text, kTextMaxBytes)});
+  defined_->text = text;
+  begin(defined_->text);
+
+  Syntax syntax = parse(text_, Source::kFile);
   mistakes_ = std::move(syntax.mistakes);
   for (const Statement& statement : syntax.statements) {
     if (is_over_limit_) break;
@@ -144,14 +164,65 @@ std::expected<RuleSet, std::vector<Diagnostic>> Compiler::run() {
       case Statement::Kind::kDefault: add_default(statement); break;
       case Statement::Kind::kRule: add_rule(statement); break;
     }
+    if (statement.duration && !statement.broken)
+      blame(statement.for_offset, 3, "'for' is for rules that are added at run time");
   }
   if (!mistakes_.empty()) return std::unexpected(diagnostics());
+  if (!defined_->by_name.empty()) rules_.sets_ = defined_;
   return std::move(rules_);
+}
+
+std::expected<RunTimeRule, std::vector<Diagnostic>> Compiler::add_at_run_time(std::string_view text, uint32_t line) {
+  if (text.size() > kRuleMaxBytes) return std::unexpected(std::vector{too_long(text, kRuleMaxBytes)});
+  begin(text.substr(0, text.find_last_not_of(" \t\r\n") + 1));
+  if (const size_t end = text_.find_first_of("\r\n"); end != std::string_view::npos) {
+    blame(static_cast<uint32_t>(end), 1, "a rule that is added at run time takes one line");
+    return std::unexpected(diagnostics());
+  }
+
+  Syntax syntax = parse(text_, Source::kRunTime);
+  mistakes_ = std::move(syntax.mistakes);
+  HW_CHECK(syntax.statements.size() <= 1);  // of one line
+  RunTimeRule added;
+  if (mistakes_.empty()) added.duration = add_only_rule(syntax.statements);
+  if (!mistakes_.empty()) {
+    slices_of_sets_.clear();  // a set with a mistake was laid out without it
+    is_over_limit_ = false;   // a smaller rule may still find room
+    return std::unexpected(diagnostics());
+  }
+  rules_.rules_.back().line = line;
+  added.rule = rules_.rules_.back();
+  return added;
+}
+
+std::optional<std::chrono::seconds> Compiler::add_only_rule(const std::vector<Statement>& statements) {
+  if (statements.empty()) {
+    blame(0, 1, "expected 'allow', 'deny' or 'audit', found the end of the line");
+    return std::nullopt;
+  }
+  const Statement& statement = statements.front();
+  if (statement.kind != Statement::Kind::kRule) {
+    blame(statement.begin, token_at(text_, statement.begin).length_bytes,
+          "only a rule can be added at run time: sets and defaults belong in the file");
+    return std::nullopt;
+  }
+  std::optional<std::chrono::seconds> duration;
+  if (statement.duration) {
+    const auto meaning = read_duration(*statement.duration);
+    if (meaning) {
+      duration = *meaning;
+    } else {
+      blame(Element{*statement.duration}, meaning.error());
+    }
+  }
+  add_rule(statement);
+  return duration;
 }
 
 void Compiler::add_set(const Statement& statement) {
   if (statement.name.text.empty()) return;  // a mistake before its name
-  const auto [entry, is_new] = sets_.try_emplace(statement.name.text);
+  auto& sets = defined_->by_name;
+  const auto [entry, is_new] = sets.try_emplace(statement.name.text);
   if (!is_new) return blame(statement.name, fmt::format("set '{}' is defined above already", statement.name.text));
   if (statement.broken) {
     entry->second.broken = true;
@@ -162,13 +233,13 @@ void Compiler::add_set(const Statement& statement) {
   Set set;
   const Word& first = condition.values.front();
   if (first.kind == Word::Kind::kSet) {
-    const auto other = sets_.find(first.text);
-    set.addresses = other != sets_.end() && other->second.addresses;
+    const auto other = sets.find(first.text);
+    set.addresses = other != sets.end() && other->second.addresses;
   } else {
     set.addresses = looks_like_address(first);
   }
   // Itself is not among the sets that it may use.
-  auto self = sets_.extract(entry);
+  auto self = sets.extract(entry);
   const size_t mistakes_before = mistakes_.size();
   for (const Element& element : elements_of(condition, set.addresses)) {
     if (element.through != nullptr) {
@@ -184,7 +255,7 @@ void Compiler::add_set(const Statement& statement) {
   }
   set.broken = mistakes_.size() != mistakes_before;
   self.mapped() = std::move(set);
-  sets_.insert(std::move(self));
+  sets.insert(std::move(self));
 }
 
 void Compiler::add_default(const Statement& statement) {
@@ -206,12 +277,14 @@ void Compiler::add_rule(const Statement& statement) {
   const size_t mistakes_before = mistakes_.size();
   for (const Condition& condition : statement.conditions) add_condition(condition, screen, matcher);
   if (mistakes_.size() == mistakes_before) check_together(statement, screen.asks, matcher);
+  if (!mistakes_.empty()) return;  // nobody will see the rules, or, at run time, this one
 
   constexpr unsigned kAboutProcess = RuleSet::kAsksGid | RuleSet::kAsksPid | RuleSet::kAsksComm;
   constexpr unsigned kAboutOwner = kAboutProcess | RuleSet::kAsksUid | RuleSet::kAsksUnknown;
   rules_.needs_process_ |= (screen.asks & kAboutProcess) != 0;
   rules_.needs_owner_ |= (screen.asks & kAboutOwner) != 0;
   rules_.mentions_inbound_ |= statement.direction == Direction::kIn;
+  const uint32_t end = statement.duration ? statement.for_offset : statement.end;
   rules_.screens_.push_back(screened(screen, matcher));
   rules_.matchers_.push_back(matcher);
   rules_.rules_.push_back({.line = line_of(statement.begin),
@@ -219,7 +292,7 @@ void Compiler::add_rule(const Statement& statement) {
                            .verdict = statement.verdict,
                            .audit = statement.audit,
                            .log = statement.log,
-                           .text = on_one_line(text_.substr(statement.begin, statement.end - statement.begin))});
+                           .text = on_one_line(text_.substr(statement.begin, end - statement.begin))});
 }
 
 void Compiler::add_condition(const Condition& condition, RuleSet::Screen& screen, RuleSet::Matcher& matcher) {
@@ -350,10 +423,11 @@ bool Compiler::only_with_ports(Slice slice) const {
   });
 }
 
-const Compiler::Set* Compiler::find_set(const Word& reference) {
-  const auto found = sets_.find(reference.text);
-  if (found != sets_.end()) return &found->second;
-  blame(reference, fmt::format("no set '{}' is defined above", reference.text));
+const Set* Compiler::find_set(const Word& reference) {
+  const auto found = sets_->by_name.find(reference.text);
+  if (found != sets_->by_name.end()) return &found->second;
+  blame(reference, fmt::format("no set '{}' is defined {}", reference.text,
+                               defined_ != nullptr ? "above" : "in the file of rules"));
   return nullptr;
 }
 
@@ -480,7 +554,27 @@ std::vector<Diagnostic> Compiler::diagnostics() {
 }
 
 std::expected<RuleSet, std::vector<Diagnostic>> compile(std::string_view text, const Names& names) {
-  return Compiler(text, names).run();
+  return Compiler(names).compile_file(text);
+}
+
+std::expected<RunTimeRule, std::vector<Diagnostic>> compile_rule(std::string_view text, const Names& names,
+                                                                 const RuleSet& file) {
+  return Compiler(names, file).add_at_run_time(text, 1);
+}
+
+RunTimeRules compile_run_time_rules(std::span<const std::string_view> texts, const Names& names, const RuleSet& file) {
+  RunTimeRules result;
+  Compiler compiler(names, file);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (i >= kRulesMax) {
+      result.skipped.push_back({i, {1, 1, 1, fmt::format("more than {} rules", kRulesMax)}});
+      continue;
+    }
+    const auto added = compiler.add_at_run_time(texts[i], static_cast<uint32_t>(i + 1));
+    if (!added) result.skipped.push_back({i, added.error().front()});
+  }
+  result.rules = compiler.take_rules();
+  return result;
 }
 
 }  // namespace hyperward::policy

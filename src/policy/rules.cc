@@ -44,6 +44,14 @@ Names Names::from_files(std::string_view passwd, std::string_view group) {
   return {.users = names_of(passwd), .groups = names_of(group)};
 }
 
+void Decision::remember(const Audited& audited) {
+  if (audited_count_ < kAuditedMax) {
+    audited_[audited_count_++] = audited;
+  } else {
+    ++audited_left_out;
+  }
+}
+
 struct RuleSet::Question {
   unsigned known;
   uint8_t protocol;
@@ -135,11 +143,7 @@ Decision RuleSet::decide(const Flow& flow, const Subject& subject) const {
       decision.rule = rule.line;
       return decision;
     }
-    if (decision.audited_count_ < kAuditedMax) {
-      decision.audited_[decision.audited_count_++] = {rule.line, rule.verdict};
-    } else {
-      ++decision.audited_left_out;
-    }
+    decision.remember({rule.line, rule.verdict});
   }
   decision.verdict = default_of(flow.direction).verdict;
   decision.log = default_of(flow.direction).log;

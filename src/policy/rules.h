@@ -7,15 +7,20 @@
 // compile() turns a text into a RuleSet or says, with line and column, everything that is wrong with it. A RuleSet is
 // a value without names or text look-ups in it: decide() walks flat arrays, allocates nothing, and is safe from
 // several threads.
+//
+// compile_rule() takes a rule that is added at run time: one line, perhaps with `for 30m` at its end. It may use the
+// sets of the file.
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <functional>
 #include <limits>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -34,6 +39,8 @@ constexpr size_t kElementsMax = 1'000'000;  // of all lists of a text together, 
 constexpr size_t kDiagnosticsMax = 20;      // reported at once; compile() stops there
 constexpr size_t kCommMaxBytes = 15;        // TASK_COMM_LEN - 1 of the kernel
 constexpr size_t kAuditedMax = 8;           // audit rules remembered per decision
+constexpr size_t kRuleMaxBytes = 4096;      // of a rule that is added at run time
+constexpr std::chrono::seconds kDurationMin{1}, kDurationMax = std::chrono::days(365);
 
 enum class Verdict : uint8_t { kAllow, kDeny };
 enum class Direction : uint8_t { kOut, kIn };  // who began the flow: the guest, or the world
@@ -69,9 +76,10 @@ struct Decision {
 
   [[nodiscard]] std::span<const Audited> audited() const { return {audited_.data(), audited_count_}; }
   uint32_t audited_left_out = 0;  // audit rules that matched beyond kAuditedMax
+  // Remembers it, or counts it as left out.
+  void remember(const Audited& audited);
 
  private:
-  friend class RuleSet;
   uint32_t audited_count_ = 0;
   std::array<Audited, kAuditedMax> audited_{};
 };
@@ -110,6 +118,8 @@ struct Rule {
   bool log = false;
   std::string text;  // as written, without comment and margins
 };
+
+struct Sets;  // policy/syntax.h
 
 class RuleSet {
  public:
@@ -210,9 +220,36 @@ class RuleSet {
   std::vector<Interval<uint16_t>> numbers_;  // protocols and ports
   std::vector<Interval<uint32_t>> ids_;      // uids, gids and pids
   std::vector<Interval<Wide>> wides_;        // addresses and names of processes
+
+  std::shared_ptr<const Sets> sets_;  // as written, for rules that are added at run time; nullptr: none
 };
 
 // All mistakes that can be told apart, in the order of the text, at most kDiagnosticsMax.
 [[nodiscard]] std::expected<RuleSet, std::vector<Diagnostic>> compile(std::string_view text, const Names& names);
+
+// A rule that is added at run time.
+struct RunTimeRule {
+  Rule rule;                                                    // its text, without the duration, is what to keep
+  std::optional<std::chrono::seconds> duration = std::nullopt;  // nothing: it stays until it is removed
+};
+
+// Exactly one rule on one line. It may use the sets of `file`.
+[[nodiscard]] std::expected<RunTimeRule, std::vector<Diagnostic>> compile_rule(std::string_view text,
+                                                                               const Names& names,
+                                                                               const RuleSet& file = {});
+
+// Rules that were added at run time, to be asked in the order given. One with a mistake is left out: it was right when
+// it was added, but its user may have left the guest, its set the file.
+struct RunTimeRules {
+  struct Skipped {
+    size_t index;        // of the text
+    Diagnostic mistake;  // its first
+  };
+
+  RuleSet rules;  // Rule::line is the index of the text + 1
+  std::vector<Skipped> skipped;
+};
+[[nodiscard]] RunTimeRules compile_run_time_rules(std::span<const std::string_view> texts, const Names& names,
+                                                  const RuleSet& file = {});
 
 }  // namespace hyperward::policy

@@ -51,9 +51,11 @@ struct kw_process : keyword<TAO_PEGTL_STRING("process")> {};
 struct kw_pid : keyword<TAO_PEGTL_STRING("pid")> {};
 struct kw_unknown : keyword<TAO_PEGTL_STRING("unknown")> {};
 struct kw_any : keyword<TAO_PEGTL_STRING("any")> {};
+struct kw_for : keyword<TAO_PEGTL_STRING("for")> {};
 // None of these is a value, unless quoted.
-struct reserved : sor<kw_set, kw_default, kw_allow, kw_deny, kw_audit, kw_log, kw_in, kw_out, kw_from, kw_to, kw_peer,
-                      kw_port, kw_not, kw_user, kw_uid, kw_group, kw_gid, kw_process, kw_pid, kw_unknown, kw_any> {};
+struct reserved
+    : sor<kw_set, kw_default, kw_allow, kw_deny, kw_audit, kw_log, kw_in, kw_out, kw_from, kw_to, kw_peer, kw_port,
+          kw_not, kw_user, kw_uid, kw_group, kw_gid, kw_process, kw_pid, kw_unknown, kw_any, kw_for> {};
 
 struct comment : seq<one<'#'>, until<at<eolf>>> {};
 struct wide_gap : star<sor<space, comment>> {};  // within braces, where a list may go over several lines
@@ -110,11 +112,14 @@ struct clause : sor<clause_from, clause_to, clause_peer> {};
 
 struct first_clause : clause {};
 
+struct duration : seq<not_at<reserved>, plus<word_char>> {};
+struct clause_for : committed<kw_for, duration> {};
+
 struct log_flag : kw_log {};
 struct direction : sor<kw_in, kw_out> {};
 struct action : sor<kw_allow, kw_deny> {};
 struct rule : seq<sor<committed<kw_audit, action>, action>, opt<gap, log_flag>, opt<gap, direction>, gap,
-                  must<first_clause>, star<gap, clause>> {};
+                  must<first_clause>, star<gap, clause>, opt<gap, clause_for>> {};
 struct assign : one<'='> {};
 struct set_values : list {};
 struct set : seq<committed<kw_set, set_name>, gap, must<assign>, gap, must<set_values>> {};
@@ -133,8 +138,6 @@ constexpr std::string_view kIdExpected = "a number, a range, a list or a set";
 
 template <typename Rule>
 constexpr std::string_view expected{};
-template <>
-constexpr std::string_view expected<grammar::statement> = "'set', 'default', 'allow', 'deny' or 'audit'";
 template <>
 constexpr std::string_view expected<grammar::quote_end> = "a closing '\"' on the same line";
 template <>
@@ -174,12 +177,15 @@ template <>
 constexpr std::string_view expected<grammar::gid_values> = kIdExpected;
 template <>
 constexpr std::string_view expected<grammar::pid_values> = kIdExpected;
+template <>
+constexpr std::string_view expected<grammar::duration> = "a duration like 30m or 1h30m";
 
 // --- Actions: they fill one statement ---
 
 struct Reader {
   std::string_view text;
-  Statement statement;
+  Source source;
+  Statement statement = {};
   bool direction_given = false;
 
   [[nodiscard]] uint32_t offset_of(const char* place) const { return static_cast<uint32_t>(place - text.data()); }
@@ -196,6 +202,11 @@ std::string alternatives(const std::vector<std::string_view>& of) {
   return text;
 }
 
+std::string expected_statement(const Reader& reader) {
+  if (reader.source == Source::kRunTime) return alternatives({"'allow'", "'deny'", "'audit'"});
+  return alternatives({"'set'", "'default'", "'allow'", "'deny'", "'audit'"});
+}
+
 // What may follow the action of a rule.
 std::string expected_first(const Reader& reader) {
   std::vector<std::string_view> may;
@@ -207,8 +218,9 @@ std::string expected_first(const Reader& reader) {
 }
 
 // What may follow a statement that could also have ended.
-std::string expected_behind(const Statement& statement) {
-  if (statement.kind != Statement::Kind::kRule) return std::string(kEndOfLine);
+std::string expected_behind(const Reader& reader) {
+  const Statement& statement = reader.statement;
+  if (statement.kind != Statement::Kind::kRule || statement.duration) return std::string(kEndOfLine);
   const auto has = [&](auto is) {
     return std::any_of(statement.conditions.begin(), statement.conditions.end(),
                        [&](const Condition& condition) { return is(condition.about); });
@@ -225,6 +237,7 @@ std::string expected_behind(const Statement& statement) {
   if (!has(is_to)) may.emplace_back("'to'");
   if (statement.direction == Direction::kIn && !has([](About about) { return about == About::kPeer; }))
     may.emplace_back("'peer'");
+  if (reader.source == Source::kRunTime) may.emplace_back("'for'");
   may.push_back(kEndOfLine);
   return alternatives(may);
 }
@@ -239,7 +252,9 @@ struct Control : tao::pegtl::normal<Rule> {
   template <typename Input>
   [[noreturn]] static void raise(const Input& in, const Reader& reader) {
     if constexpr (std::is_same_v<Rule, grammar::statement_end>) {
-      throw Raised{in.current(), expected_behind(reader.statement)};
+      throw Raised{in.current(), expected_behind(reader)};
+    } else if constexpr (std::is_same_v<Rule, grammar::statement>) {
+      throw Raised{in.current(), expected_statement(reader)};
     } else if constexpr (std::is_same_v<Rule, grammar::first_clause>) {
       throw Raised{in.current(), expected_first(reader)};
     } else {
@@ -269,6 +284,7 @@ HW_ON(kw_audit, reader.statement.audit = true);
 HW_ON(kw_deny, reader.statement.verdict = Verdict::kDeny);
 HW_ON(kw_in, reader.statement.direction = Direction::kIn);
 HW_ON(direction, reader.direction_given = true);
+HW_ON(kw_for, reader.statement.for_offset = offset);
 HW_ON(log_flag, reader.statement.log = true; reader.statement.log_offset = offset);
 HW_ON(negation, reader.statement.conditions.back().negated = true);
 HW_ON(assign, reader.begin(About::kElements, offset));
@@ -308,6 +324,13 @@ struct Action<grammar::set_name> {
   template <typename Input>
   static void apply(const Input& in, Reader& reader) {
     reader.statement.name = {in.string_view(), reader.offset_of(in.begin()), Word::Kind::kPlain};
+  }
+};
+template <>
+struct Action<grammar::duration> {
+  template <typename Input>
+  static void apply(const Input& in, Reader& reader) {
+    reader.statement.duration = {in.string_view(), reader.offset_of(in.begin()), Word::Kind::kPlain};
   }
 };
 template <>
@@ -440,7 +463,7 @@ Token token_at(std::string_view text, uint32_t offset) {
   return {length, quoted_for_reading(text.substr(offset, length))};
 }
 
-Syntax parse(std::string_view text) {
+Syntax parse(std::string_view text, Source source) {
   namespace pegtl = tao::pegtl;
   Syntax syntax;
   size_t rules = 0, sets = 0;
@@ -450,8 +473,7 @@ Syntax parse(std::string_view text) {
 
   uint32_t at = 0;
   while (at < text.size() && syntax.mistakes.size() < kDiagnosticsMax) {
-    Reader reader;
-    reader.text = text;
+    Reader reader{.text = text, .source = source};
     pegtl::memory_input<pegtl::tracking_mode::lazy> input(text.data() + at, text.data() + text.size(), "rules");
     try {
       HW_CHECK((pegtl::parse<grammar::line, Action, Control>(input, reader)));

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +12,9 @@
 #include "policy/rules.h"
 
 namespace hyperward::policy {
+
+// Where a text comes from. Both are of one language; at run time a mistake says what may stand there.
+enum class Source : uint8_t { kFile, kRunTime };
 
 // A value as written. `text` points into the text that was read, without quotes and '@'.
 struct Word {
@@ -56,6 +61,21 @@ struct Statement {
   bool broken = false;  // a mistake was found in it: nothing but the name of a set is to be trusted
   uint32_t log_offset = 0;
   std::vector<Condition> conditions;  // of a rule; a set has one, its elements
+  uint32_t for_offset = 0;            // of the keyword before the duration
+  std::optional<Word> duration;
+};
+
+// A name for words.
+struct Set {
+  bool addresses = false;   // what it holds: addresses, or other words
+  bool broken = false;      // a mistake in it was reported already
+  std::vector<Word> words;  // other sets written out
+};
+
+// The sets of a text, which stays with them: names and words point into it.
+struct Sets {
+  std::string text;
+  std::map<std::string_view, Set> by_name;
 };
 
 // What is wrong and where, as an offset.
@@ -71,7 +91,7 @@ struct Syntax {
 
 // Reads all of `text`, at most kTextMaxBytes of it. After a mistake it goes on with the next line, or, when that
 // stands inside braces, with the next line that begins like a statement.
-[[nodiscard]] Syntax parse(std::string_view text);
+[[nodiscard]] Syntax parse(std::string_view text, Source source);
 
 // A token of a text, for messages.
 struct Token {

@@ -10,6 +10,13 @@ namespace {
 
 constexpr uint32_t kPortMax = 65'535, kProtocolMax = 255, kIdMax = UINT32_MAX;
 
+struct Unit {
+  char letter;
+  std::chrono::seconds length;
+};
+constexpr std::array kUnits{Unit{'d', std::chrono::days(1)}, Unit{'h', std::chrono::hours(1)},
+                            Unit{'m', std::chrono::minutes(1)}, Unit{'s', std::chrono::seconds(1)}};
+
 struct Service {
   std::string_view name;
   uint16_t port;
@@ -104,6 +111,29 @@ Meaning<Prefix> read_prefix(const Word& word) {
     if ((bytes[bit / 8] & (0x80U >> (bit % 8))) != 0)
       return std::unexpected(fmt::format("has bits set behind its prefix of {}", prefix));
   return Prefix{*address, family_bits - prefix};
+}
+
+Meaning<std::chrono::seconds> read_duration(const Word& word) {
+  const auto is_none = std::unexpected("is no duration: write 45s, 30m, 1h30m or 7d");
+  std::chrono::seconds duration{0};
+  auto unit = kUnits.begin();
+  for (std::string_view rest = word.text; !rest.empty();) {
+    uint32_t count = 0;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), count);
+    if (error == std::errc::invalid_argument || end == rest.data() + rest.size()) return is_none;
+    // Each unit once, the larger first.
+    unit = std::find_if(unit, kUnits.end(), [letter = *end](const Unit& known) { return known.letter == letter; });
+    if (unit == kUnits.end()) return is_none;
+    if (error != std::errc() || count > kDurationMax / unit->length)
+      return std::unexpected(fmt::format("is too long: {} days are the most", kDurationMax / std::chrono::days(1)));
+    duration += count * unit->length;
+    ++unit;
+    rest.remove_prefix(static_cast<size_t>(end + 1 - rest.data()));
+  }
+  if (duration < kDurationMin) return std::unexpected("is too short: a second is the least");
+  if (duration > kDurationMax)
+    return std::unexpected(fmt::format("is too long: {} days are the most", kDurationMax / std::chrono::days(1)));
+  return duration;
 }
 
 }  // namespace hyperward::policy

@@ -2,6 +2,7 @@
 // is wrong as the end of a sentence that begins with the word: "is no port".
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <expected>
 #include <functional>
@@ -36,6 +37,8 @@ struct Comm {
                                            const std::map<std::string, uint32_t, std::less<>>& ids);
 [[nodiscard]] Meaning<Comm> read_comm(const Word& word);
 [[nodiscard]] Meaning<Prefix> read_prefix(const Word& word);
+// "30m", "1h30m": from kDurationMin to kDurationMax.
+[[nodiscard]] Meaning<std::chrono::seconds> read_duration(const Word& word);
 
 // Whether a word can only be meant as an address.
 [[nodiscard]] bool looks_like_address(const Word& word);
