@@ -12,6 +12,7 @@
 #include "daemon/flow_owner.h"
 #include "daemon/state.h"
 #include "datapath/flow_reader.h"
+#include "filter/rule_chain.h"
 #include "guest/types.h"
 
 namespace hyperward::cli {
@@ -40,6 +41,7 @@ const char* verdict_text(const FlowRecord& record) {
 std::string rule_text(const daemon::GuardState& state, const FlowRecord& record) {
   if (record.flow.generation != state.generation) return "(a rule of a set that is no longer in force)";
   if (record.flow.owner.rule_line == 0) return "(no rule matched: the default)";
+  if (filter::is_run_time(record.flow.owner.rule_line)) return "(a rule that was added at run time)";
   std::string_view text = state.rules;
   for (uint32_t line = 1; line < record.flow.owner.rule_line; ++line) {
     const size_t end = text.find('\n');
@@ -55,6 +57,24 @@ std::string owner_text(const guest::Owner& owner) {
   return fmt::format("uid {} {}({})", *owner.uid, guest::printable(owner.process->comm), owner.process->pid);
 }
 
+// A rule has a line, or an id when it was added at run time.
+json rule_json(const daemon::GuardState& state, const FlowRecord& record) {
+  const uint32_t rule = record.flow.owner.rule_line;
+  json value = {{"text", rule_text(state, record)}};
+  if (filter::is_run_time(rule)) {
+    value["id"] = filter::id_of(rule);
+  } else {
+    value["line"] = rule;
+  }
+  return value;
+}
+
+// As short as a column wants it.
+std::string rule_word(uint32_t rule) {
+  if (rule == 0) return "default";
+  return filter::is_run_time(rule) ? fmt::format("id {}", filter::id_of(rule)) : fmt::format("{}", rule);
+}
+
 json flow_json(const daemon::GuardState& state, const FlowRecord& record) {
   const guest::Owner owner = daemon::unpack(record.flow.owner);
   json value = {
@@ -65,7 +85,7 @@ json flow_json(const daemon::GuardState& state, const FlowRecord& record) {
       {"direction", datapath::to_string(record.direction())},
       {"verdict", verdict_text(record)},
       {"state", datapath::to_string(record.state())},
-      {"rule", {{"line", record.flow.owner.rule_line}, {"text", rule_text(state, record)}}},
+      {"rule", rule_json(state, record)},
       {"owner", {{"uid", nullptr}, {"gid", nullptr}, {"process", nullptr}}},
       {"how", guest::to_string(owner.how)},
       {"reason", guest::to_string(owner.reason)},
@@ -126,9 +146,8 @@ Result<void> run_flows(const FlowOptions& options) {
     text.add({verdict_text(record), std::string(datapath::to_string(record.direction())),
               to_string(record.key.protocol), to_string(record.key.source), to_string(record.key.destination),
               std::string(datapath::to_string(record.state())), owner_text(daemon::unpack(flow.owner)),
-              flow.owner.rule_line == 0 ? "default" : fmt::format("{}", flow.owner.rule_line),
-              fmt::format("{}", flow.packets[0]), fmt::format("{}", flow.packets[1]), fmt::format("{}", flow.dropped),
-              fmt::format("{:.0f}s", age_s(flow.created_ns))});
+              rule_word(flow.owner.rule_line), fmt::format("{}", flow.packets[0]), fmt::format("{}", flow.packets[1]),
+              fmt::format("{}", flow.dropped), fmt::format("{:.0f}s", age_s(flow.created_ns))});
   }
   fmt::print("{}\n{} flows; frames: {} passed, {} denied, {} held; {}\n", text.text(), records.size(),
              counters[HW_COUNT_PASSED], counters[HW_COUNT_DENIED], counters[HW_COUNT_HELD],
@@ -161,8 +180,7 @@ Result<void> run_explain(const FlowOptions& options) {
   fmt::print("flow      {} {} -> {}, {}, {}\n", to_string(flow.protocol), to_string(flow.local), to_string(flow.remote),
              datapath::to_string(found->direction()), datapath::to_string(found->state()));
   fmt::print("verdict   {}\n", verdict_text(*found));
-  fmt::print("rule      {}: {}\n", f.owner.rule_line == 0 ? "default" : fmt::format("line {}", f.owner.rule_line),
-             rule_text(state, *found));
+  fmt::print("rule      {}: {}\n", filter::name_of(f.owner.rule_line), rule_text(state, *found));
   fmt::print("owner     {}\n", guest::to_string(daemon::unpack(f.owner)));
   fmt::print("packets   {} from the guest ({} bytes), {} to it ({} bytes), {} dropped\n", f.packets[0], f.bytes[0],
              f.packets[1], f.bytes[1], f.dropped);

@@ -47,7 +47,7 @@ filter::Began began(datapath::Direction direction) {
 }
 
 // The verdict of other rules about an owner that is known already.
-filter::Judgement judge_again(const policy::RuleSet& rules, const packet::FlowKey& key, datapath::Direction direction,
+filter::Judgement judge_again(const filter::RuleChain& rules, const packet::FlowKey& key, datapath::Direction direction,
                               const hw_owner& packed) {
   filter::Judgement judgement;
   judgement.owner = unpack(packed);
@@ -137,7 +137,7 @@ Result<void> Guard::watch() {
 }
 
 Result<void> Guard::run() {
-  spdlog::info("{}: guarding {} with {} rules", config_.label(), config_.tap, rules_.rules().size());
+  spdlog::info("{}: guarding {} with {} rules", config_.label(), config_.tap, rules_.size());
   for (bool going = true; going;) {
     std::array<epoll_event, 4> events;
     const int ready = ::epoll_wait(poll_.get(), events.data(), events.size(), -1);
@@ -221,11 +221,11 @@ void Guard::log(const filter::Judgement& judgement) const {
                        to_string(judgement.flow.remote), guest::to_string(judgement.owner));
   };
   for (const auto& audited : judgement.decision.audited())
-    spdlog::info("{}: audit, line {} would {}: {}", config_.label(), audited.line, policy::to_string(audited.verdict),
-                 describe());
+    spdlog::info("{}: audit, {} would {}: {}", config_.label(), filter::name_of(audited.line),
+                 policy::to_string(audited.verdict), describe());
   if (judgement.decision.log)
-    spdlog::info("{}: {} by line {}: {}", config_.label(), policy::to_string(judgement.decision.verdict),
-                 judgement.decision.rule, describe());
+    spdlog::info("{}: {} by {}: {}", config_.label(), policy::to_string(judgement.decision.verdict),
+                 filter::name_of(judgement.decision.rule), describe());
 }
 
 void Guard::reload() {
@@ -236,14 +236,14 @@ void Guard::reload() {
                   text ? rules.error().message : text.error().message);
     return;
   }
-  rules_ = *std::move(rules);
+  rules_ = filter::RuleChain(*std::move(rules));
   rules_text_ = *std::move(text);
   // From here on no packet passes by the old rules: its flow is held and judged again. Judging them all at once
   // spares them the way through the hold.
   path_.set_generation(++generation_);
   if (const auto judged = judge_all_again(); !judged) spdlog::warn("{}: {}", config_.label(), judged.error().message);
   save();
-  spdlog::info("{}: {} rules are in force", config_.label(), rules_.rules().size());
+  spdlog::info("{}: {} rules are in force", config_.label(), rules_.size());
 }
 
 Result<void> Guard::judge_all_again() {

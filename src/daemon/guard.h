@@ -52,7 +52,7 @@ class Guard {
   std::filesystem::path config_file_;
   Config config_;
   vm::Qemu qemu_;
-  policy::RuleSet rules_;
+  filter::RuleChain rules_;
   std::string rules_text_;
   uint32_t generation_;
   datapath::Datapath path_;

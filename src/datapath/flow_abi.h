@@ -64,7 +64,7 @@ struct hw_owner {
   __u32 uid;
   __u32 gid;
   __u32 pid;
-  __u32 rule_line; /* of the rule that decided; 0: the default */
+  __u32 rule_line; /* of the rule that decided; 0: the default; the top bit: an id, not a line */
   __u64 start_time_ns;
   __u64 socket; /* the guest's struct sock: a guest-virtual address */
   __u32 inode;  /* of the socket */

@@ -13,7 +13,7 @@ policy::Subject subject_of(const guest::Owner& owner) {
   return subject;
 }
 
-Judgement judge(const policy::RuleSet& rules, guest::Guest* guest, Protocol protocol, const Endpoint& local,
+Judgement judge(const RuleChain& rules, guest::Guest* guest, Protocol protocol, const Endpoint& local,
                 const Endpoint& remote, Began began) {
   Judgement judgement;
   if (guest != nullptr) judgement.owner = guest->owner(protocol, local, remote);

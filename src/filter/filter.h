@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "filter/rule_chain.h"
 #include "guest/guest.h"
 #include "policy/rules.h"
 
@@ -23,7 +24,7 @@ enum class Began : uint8_t { kGuest, kWorld, kNotSeen };
 
 // Judges one flow of a guest by `rules`. `guest` is nullptr when it cannot be read: then the owner is unknown.
 // A flow whose beginning was not seen (hyperward came later) is inbound when the guest listens on its local end.
-[[nodiscard]] Judgement judge(const policy::RuleSet& rules, guest::Guest* guest, Protocol protocol,
-                              const Endpoint& local, const Endpoint& remote, Began began);
+[[nodiscard]] Judgement judge(const RuleChain& rules, guest::Guest* guest, Protocol protocol, const Endpoint& local,
+                              const Endpoint& remote, Began began);
 
 }  // namespace hyperward::filter

@@ -5,12 +5,12 @@
 namespace hyperward::filter {
 namespace {
 
-policy::RuleSet rules(std::string_view text) {
+RuleChain rules(std::string_view text) {
   policy::Names names;
   names.users["alice"] = 1000;
   auto compiled = policy::compile(text, names);
   if (!compiled) ADD_FAILURE() << compiled.error().front().message;
-  return compiled.value_or(policy::RuleSet());
+  return RuleChain(compiled.value_or(policy::RuleSet()));
 }
 
 const Endpoint kLocal{IpAddress::v4(10, 9, 0, 2), 43210};
