@@ -7,7 +7,7 @@
 
 #include "cli/commands.h"
 #include "daemon/config.h"
-#include "daemon/guard.h"
+#include "daemon/foreground.h"
 #include "daemon/rules_file.h"
 #include "daemon/state.h"
 #include "datapath/datapath.h"
@@ -22,11 +22,6 @@ struct GuardOptions {
   std::string guest;
   std::string tap;
 };
-
-Result<void> run_guard(const GuardOptions& options) {
-  HW_TRY(const auto guard, daemon::Guard::start(options.config));
-  return guard->run();
-}
 
 // Checks the rules here, where the caller can read what is wrong with them, and then tells the guard to take them.
 Result<void> run_reload(const GuardOptions& options) {
@@ -72,7 +67,7 @@ void add_guard_commands(CLI::App& app, Chosen& chosen) {
 
   CLI::App* guard = app.add_subcommand("guard", "guard one guest, in the foreground, until interrupted");
   guard->add_option("--config", options->config, "the guest, its tap and its rules")->required();
-  guard->callback([=, &chosen] { chosen.action = [=] { return run_guard(*options); }; });
+  guard->callback([=, &chosen] { chosen.action = [=] { return daemon::guard_in_foreground(options->config); }; });
 
   CLI::App* reload = app.add_subcommand("reload", "check a guard's rules and put them in force, for all its flows");
   reload->add_option("guest", options->guest, "the guest's name")->required();

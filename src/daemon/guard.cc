@@ -1,8 +1,6 @@
 #include "daemon/guard.h"
 
-#include <signal.h>
 #include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -27,6 +25,10 @@ constexpr int kFramesPerTurn = 256;  // then signals and the tick get their turn
 Result<std::unique_ptr<guest::Guest>> attach_guest(const vm::Qemu& qemu, Access access) {
   HW_TRY(auto memory, open_memory(qemu, access));
   return guest::Guest::attach(std::move(memory));
+}
+
+datapath::Verdict default_of(const Config& config) {
+  return config.default_allow ? datapath::Verdict::kAllow : datapath::Verdict::kDeny;
 }
 
 datapath::Verdict to_datapath(policy::Verdict verdict) {
@@ -67,57 +69,66 @@ uint32_t first_generation() {
 
 }  // namespace
 
-Result<std::unique_ptr<Guard>> Guard::start(const std::filesystem::path& config_file) {
-  HW_TRY(Config config, load_config(config_file));
-  HW_TRY(std::string rules_text, read_file(config.rules, policy::kTextMaxBytes));
+Result<Guard::FileRules> Guard::read_rules(const Config& config) {
+  HW_TRY(std::string text, read_file(config.rules, policy::kTextMaxBytes));
   HW_TRY(policy::RuleSet rules, load_rules(config.rules, names_of(config)));
-  HW_TRY(vm::Qemu qemu, find_qemu(config.guest));
+  return FileRules{std::move(rules), std::move(text)};
+}
+
+Result<std::unique_ptr<Guard>> Guard::start(Setup setup) {
+  if (!setup.access.attach) setup.access.attach = attach_guest;
+  HW_TRY(FileRules rules, read_rules(setup.config));
+  HW_TRY(vm::Qemu qemu, setup.access.find(setup.config.guest));
 
   // A guest that runs can be read before its first frame is judged; one that boots will be read later.
-  auto guest = attach_guest(qemu, config.guest.access);
+  auto guest = setup.access.attach(qemu, setup.config.guest.access);
   if (!guest && guest.error().code != Code::kNotFound && guest.error().code != Code::kInconsistent)
     return std::unexpected(std::move(guest).error());
 
   const uint32_t generation = first_generation();
   datapath::Options options;
-  options.tap = config.tap;
-  options.default_verdict = config.default_allow ? datapath::Verdict::kAllow : datapath::Verdict::kDeny;
-  options.max_flows = config.max_flows;
+  options.tap = setup.config.tap;
+  options.default_verdict = default_of(setup.config);
+  options.max_flows = setup.config.max_flows;
   options.generation = generation;
   HW_TRY(datapath::Datapath path, datapath::Datapath::attach(options));
-  std::unique_ptr<Guard> guard(new Guard(std::filesystem::absolute(config_file), std::move(config), std::move(qemu),
-                                         std::move(rules), std::move(rules_text), std::move(path)));
-  guard->generation_ = generation;
+  std::unique_ptr<Guard> guard(
+      new Guard(std::move(setup), std::move(qemu), std::move(rules), std::move(path), generation));
+  for (const auto& skipped : guard->rules_.skipped())
+    spdlog::warn("{}: rule {} is not in force: {}", guard->config_.label(), skipped.id, skipped.mistake.message);
   if (guest) {
     guard->guest_ = *std::move(guest);
     spdlog::info("{}: guest runs Linux {}", guard->config_.label(), guard->guest_->kernel().release());
   } else {
     spdlog::warn("{}: the guest cannot be read yet ({})", guard->config_.label(), guest.error().message);
   }
+  if (guard->listener_ != nullptr) guard->listener_->readable(guard->guest_ != nullptr);
   if (guard->path_.took_over()) HW_OK(guard->judge_all_again());
   HW_OK(guard->watch());
   guard->save();
+  spdlog::info("{}: guarding {} with {} rules", guard->config_.label(), guard->config_.tap, guard->rules_.size());
   return guard;
 }
 
-Guard::Guard(std::filesystem::path config_file, Config config, vm::Qemu qemu, policy::RuleSet rules,
-             std::string rules_text, datapath::Datapath path)
-    : config_file_(std::move(config_file)),
-      config_(std::move(config)),
+Guard::Guard(Setup setup, vm::Qemu qemu, FileRules rules, datapath::Datapath path, uint32_t generation)
+    : config_file_(std::filesystem::absolute(setup.config_file)),
+      config_(std::move(setup.config)),
       qemu_(std::move(qemu)),
-      rules_(std::move(rules)),
-      rules_text_(std::move(rules_text)),
-      generation_(0),
+      access_(std::move(setup.access)),
+      listener_(setup.listener),
+      run_time_(std::move(setup.run_time)),
+      rules_(std::move(rules.rules), run_time_, names_of(config_)),
+      rules_text_(std::move(rules.text)),
+      generation_(generation),
       path_(std::move(path)) {}
 
-Result<void> Guard::watch() {
-  sigset_t wanted;
-  sigemptyset(&wanted);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&wanted, signal);
-  if (::sigprocmask(SIG_BLOCK, &wanted, nullptr) != 0) return fail_errno(errno, "block signals");
-  signals_ = Fd(::signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!signals_.valid()) return fail_errno(errno, "wait for signals");
+Guard::~Guard() {
+  path_.retire();
+  spdlog::info("{}: {} stays guarded: known flows go on, new ones are {}; `hyperward detach {}` removes the guard",
+               config_.label(), config_.tap, config_.default_allow ? "allowed" : "denied", config_.label());
+}
 
+Result<void> Guard::watch() {
   timer_ = Fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   const timespec beat{.tv_sec = 0, .tv_nsec = std::chrono::nanoseconds(datapath::kBeat).count()};
   const itimerspec every_beat{.it_interval = beat, .it_value = beat};
@@ -129,28 +140,22 @@ Result<void> Guard::watch() {
 
   poll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
   if (!poll_.valid()) return fail_errno(errno, "wait for events");
-  for (const int fd : {path_.hold_fd(), signals_.get(), timer_.get(), guest_process_.get()}) {
+  for (const int fd : {path_.hold_fd(), timer_.get(), guest_process_.get()}) {
     epoll_event event{.events = EPOLLIN, .data = {.fd = fd}};
     if (::epoll_ctl(poll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) return fail_errno(errno, "wait for events");
   }
   return {};
 }
 
-Result<void> Guard::run() {
-  spdlog::info("{}: guarding {} with {} rules", config_.label(), config_.tap, rules_.size());
-  for (bool going = true; going;) {
-    std::array<epoll_event, 4> events;
-    const int ready = ::epoll_wait(poll_.get(), events.data(), events.size(), -1);
-    if (ready < 0 && errno == EINTR) continue;
-    if (ready < 0) return fail_errno(errno, "wait for events");
-    for (int i = 0; i < ready && going; ++i) {
-      HW_TRY(going, handle(events[static_cast<size_t>(i)].data.fd));
-    }
+Result<bool> Guard::turn(std::chrono::milliseconds patience) {
+  std::array<epoll_event, 3> events;
+  const int ready = ::epoll_wait(poll_.get(), events.data(), events.size(), static_cast<int>(patience.count()));
+  if (ready < 0 && errno != EINTR) return fail_errno(errno, "wait for events");
+  for (int i = 0; i < ready; ++i) {
+    HW_TRY(const bool goes_on, handle(events[static_cast<size_t>(i)].data.fd));
+    if (!goes_on) return false;
   }
-  path_.retire();
-  spdlog::info("{}: {} stays guarded: known flows go on, new ones are {}; `hyperward detach {}` removes the guard",
-               config_.label(), config_.tap, config_.default_allow ? "allowed" : "denied", config_.label());
-  return {};
+  return true;
 }
 
 Result<bool> Guard::handle(int fd) {
@@ -159,11 +164,6 @@ Result<bool> Guard::handle(int fd) {
   } else if (fd == timer_.get()) {
     uint64_t expirations = 0;
     if (::read(fd, &expirations, sizeof(expirations)) == sizeof(expirations)) tick();
-  } else if (fd == signals_.get()) {
-    signalfd_siginfo signal{};
-    if (::read(fd, &signal, sizeof(signal)) != sizeof(signal)) return true;
-    if (signal.ssi_signo != SIGHUP) return false;
-    reload();
   } else if (fd == guest_process_.get()) {
     spdlog::info("{}: QEMU process {} has ended", config_.label(), qemu_.pid);
     return false;
@@ -176,6 +176,7 @@ Result<void> Guard::judge_held() {
     HW_TRY(const auto held, path_.next());
     if (!held) return {};
     HW_OK(judge(*held));
+    if (std::exchange(interrupted_, false)) return {};
   }
   return {};
 }
@@ -190,6 +191,8 @@ Result<void> Guard::judge(const datapath::Held& held) {
                               began(held.direction));
   }
   log(judgement);
+  if (listener_ != nullptr && held.reason != datapath::Reason::kRulesChanged)
+    interrupted_ = listener_->judged(held.key, judgement);
 
   const datapath::Judgement stored = remembered(judgement);
   // Memory that contradicted itself is no ground for a lasting verdict: the next packet asks again.
@@ -200,7 +203,8 @@ Result<void> Guard::judge(const datapath::Held& held) {
 
 // Nobody can say whose this flow is, and the rules ask. Nothing is stored: the next packet tries again.
 Result<void> Guard::meet_default(const datapath::Held& held) {
-  if (unreadable_flows_++ == 0) {
+  ++unreadable_flows_;
+  if (!std::exchange(told_unreadable_, true)) {
     spdlog::warn("{}: the guest cannot be read; its flows are {} by default", config_.label(),
                  config_.default_allow ? "allowed" : "denied");
   }
@@ -228,22 +232,37 @@ void Guard::log(const filter::Judgement& judgement) const {
                  filter::name_of(judgement.decision.rule), describe());
 }
 
-void Guard::reload() {
-  auto text = read_file(config_.rules, policy::kTextMaxBytes);
-  auto rules = load_rules(config_.rules, names_of(config_));
-  if (!text || !rules) {
-    spdlog::error("{}: the rules stay as they are: {}", config_.label(),
-                  text ? rules.error().message : text.error().message);
-    return;
-  }
-  rules_ = filter::RuleChain(*std::move(rules));
-  rules_text_ = *std::move(text);
-  // From here on no packet passes by the old rules: its flow is held and judged again. Judging them all at once
-  // spares them the way through the hold.
+Result<void> Guard::reload_rules() {
+  HW_TRY(FileRules rules, read_rules(config_));
+  rules_text_ = std::move(rules.text);
+  return put_in_force(filter::RuleChain(std::move(rules.rules), run_time_, names_of(config_)));
+}
+
+Result<void> Guard::adopt(Config config) {
+  if (config.guest != config_.guest || config.tap != config_.tap || config.max_flows != config_.max_flows)
+    return fail(Code::kInvalid, "{}: the guest, its tap and max_flows cannot change while it is guarded",
+                config_.label());
+  HW_TRY(FileRules rules, read_rules(config));
+  config_ = std::move(config);
+  rules_text_ = std::move(rules.text);
+  path_.set_default_verdict(default_of(config_));
+  return put_in_force(filter::RuleChain(std::move(rules.rules), run_time_, names_of(config_)));
+}
+
+Result<void> Guard::set_run_time(std::span<const filter::StoredText> rules) {
+  run_time_.assign(rules.begin(), rules.end());
+  return put_in_force(rules_.with(run_time_, names_of(config_)));
+}
+
+// From set_generation() on no packet passes by the old rules: its flow is held and judged again. Judging them all at
+// once spares them the way through the hold.
+Result<void> Guard::put_in_force(filter::RuleChain rules) {
+  rules_ = std::move(rules);
   path_.set_generation(++generation_);
-  if (const auto judged = judge_all_again(); !judged) spdlog::warn("{}: {}", config_.label(), judged.error().message);
+  const auto judged = judge_all_again();
   save();
   spdlog::info("{}: {} rules are in force", config_.label(), rules_.size());
+  return judged;
 }
 
 Result<void> Guard::judge_all_again() {
@@ -262,9 +281,24 @@ Result<void> Guard::judge_all_again() {
   return {};
 }
 
+Result<void> Guard::forget_flows() {
+  std::vector<packet::FlowKey> keys;
+  HW_OK(path_.for_each_flow([&](const datapath::FlowRecord& record) {
+    keys.push_back(record.key);
+    return true;
+  }));
+  for (const packet::FlowKey& key : keys) {
+    const auto forgotten = path_.forget(key);
+    if (!forgotten && forgotten.error().code != Code::kNotFound) return forgotten;
+  }
+  return {};
+}
+
 void Guard::tick() {
   path_.beat();
-  if (const auto swept = path_.sweep(std::chrono::steady_clock::now(), kFlowsSweptPerTick); !swept)
+  datapath::Datapath::Seen seen;
+  if (listener_ != nullptr) seen = [this](const datapath::FlowRecord& flow, bool) { listener_->seen(flow); };
+  if (const auto swept = path_.sweep(std::chrono::steady_clock::now(), kFlowsSweptPerTick, seen); !swept)
     spdlog::warn("{}: {}", config_.label(), swept.error().message);
   if (ticks_++ % kTicksPerLook == 0) look_after_guest();
 }
@@ -275,9 +309,12 @@ void Guard::look_after_guest() {
     if (guest_->kernel().is_running()) return;
     spdlog::warn("{}: the guest's kernel has gone; looking for it again", config_.label());
     guest_.reset();
+    if (listener_ != nullptr) listener_->readable(false);
+    if (const auto forgotten = forget_flows(); !forgotten)
+      spdlog::warn("{}: {}", config_.label(), forgotten.error().message);
   }
   if (!attaching_.valid()) {
-    attaching_ = std::async(std::launch::async, attach_guest, qemu_, config_.guest.access);
+    attaching_ = std::async(std::launch::async, access_.attach, qemu_, config_.guest.access);
     return;
   }
   if (attaching_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return;
@@ -287,8 +324,10 @@ void Guard::look_after_guest() {
     return;
   }
   guest_ = *std::move(attached);
-  spdlog::info("{}: guest runs Linux {}; {} flows met the default before", config_.label(), guest_->kernel().release(),
-               std::exchange(unreadable_flows_, 0));
+  told_unreadable_ = false;
+  spdlog::info("{}: guest runs Linux {}; {} flows have met the default", config_.label(), guest_->kernel().release(),
+               unreadable_flows_);
+  if (listener_ != nullptr) listener_->readable(true);
 }
 
 void Guard::save() const {

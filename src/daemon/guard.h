@@ -1,47 +1,108 @@
 // The guard: one guest, its rules and its tap, wired together.
 //
-// One thread waits for held frames, signals, its own tick and the guest's end. Per held frame: whose is it, may it,
-// remember the answer, put it back or drop it. A guest that reboots, or is still in its firmware, cannot be read; the
-// guard looks for its kernel in the background until it can, and flows meet the guest's default meanwhile.
+// Whoever owns it turns it: per held frame, whose is it, may it, remember the answer, put it back or drop it; and, ten
+// times a second, what a flow map and a guest need. A guest that reboots, or is still in its firmware, cannot be read;
+// the guard looks for its kernel in the background until it can, and flows meet the guest's default meanwhile.
 #pragma once
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
 #include "daemon/config.h"
 #include "datapath/datapath.h"
 #include "filter/filter.h"
+#include "filter/rule_chain.h"
 #include "guest/guest.h"
 #include "policy/rules.h"
 
 namespace hyperward::daemon {
 
+// What a guard tells of its work, on the thread that turns it.
+class GuardListener {
+ public:
+  GuardListener() = default;
+  GuardListener(const GuardListener&) = delete;
+  GuardListener& operator=(const GuardListener&) = delete;
+  virtual ~GuardListener() = default;
+
+  // A flow was judged: a new one, or one whose owner had aged. Not those that met the default. True: turn() shall
+  // return before it judges another one, for there is something to be done first.
+  [[nodiscard]] virtual bool judged(const packet::FlowKey& key, const filter::Judgement& judgement) = 0;
+  // A flow of the table as it is now. All are shown every 100 ms while there are no more than 8192, else by turns.
+  virtual void seen(const datapath::FlowRecord& flow) = 0;
+  // The guest's kernel was found, or has gone (a reboot: whose flows they were says nothing any more).
+  virtual void readable(bool is_readable) = 0;
+};
+
+// How a guard finds its guest; tests put others in their place.
+struct GuestAccess {
+  std::function<Result<vm::Qemu>(const GuestSource&)> find = find_qemu;
+  std::function<Result<std::unique_ptr<guest::Guest>>(const vm::Qemu&, Access)> attach;  // empty: the real one
+};
+
 class Guard {
  public:
-  // Reads everything first and touches the tap last: a mistake leaves nothing half-done.
-  [[nodiscard]] static Result<std::unique_ptr<Guard>> start(const std::filesystem::path& config_file);
+  struct Setup {
+    Config config;
+    std::filesystem::path config_file;
+    std::vector<filter::StoredText> run_time = {};  // rules, the newest first
+    GuardListener* listener = nullptr;         // outlives the guard
+    GuestAccess access = {};
+  };
 
-  // Guards until SIGINT or SIGTERM, or until the guest's QEMU ends. SIGHUP reads the rules again. The programs stay on
-  // the tap: known flows go on, new ones meet the default until a guard starts again, or `hyperward detach`.
-  [[nodiscard]] Result<void> run();
+  // Reads everything first and touches the tap last: a mistake leaves nothing half-done.
+  [[nodiscard]] static Result<std::unique_ptr<Guard>> start(Setup setup);
+  // The programs stay on the tap: known flows go on, new ones meet the default until a guard starts again, or
+  // `hyperward detach`.
+  ~Guard();
+
+  // Waits until there is something to do, for `patience` at most, and does it. False: the guest's QEMU has ended.
+  [[nodiscard]] Result<bool> turn(std::chrono::milliseconds patience);
+  [[nodiscard]] int fd() const { return poll_.get(); }  // readable when turn() has something to do
+
+  // Reads the file of rules again; on a mistake the rules in force stay.
+  [[nodiscard]] Result<void> reload_rules();
+  // Takes over all of `config` that can change while a guest is guarded: rules, names and the default. kInvalid, and
+  // nothing is changed, when the guest, its tap or the size of its table are others.
+  [[nodiscard]] Result<void> adopt(Config config);
+  // The rules of run time, the newest first. In force for every flow when this returns.
+  [[nodiscard]] Result<void> set_run_time(std::span<const filter::StoredText> rules);
+
+  // Forgets every flow: those of another boot say nothing about this one.
+  [[nodiscard]] Result<void> forget_flows();
+
+  [[nodiscard]] const Config& config() const { return config_; }
+  [[nodiscard]] const filter::RuleChain& rules() const { return rules_; }
+  [[nodiscard]] const vm::Qemu& qemu() const { return qemu_; }
+  [[nodiscard]] guest::Guest* guest() { return guest_.get(); }  // nullptr: it cannot be read at the moment
+  [[nodiscard]] const datapath::Datapath& path() const { return path_; }
+  [[nodiscard]] uint64_t unreadable_flows() const { return unreadable_flows_; }  // met the default for that
 
  private:
   using Attached = Result<std::unique_ptr<guest::Guest>>;
+  struct FileRules {
+    policy::RuleSet rules;
+    std::string text;
+  };
 
-  Guard(std::filesystem::path config_file, Config config, vm::Qemu qemu, policy::RuleSet rules, std::string rules_text,
-        datapath::Datapath path);
+  Guard(Setup setup, vm::Qemu qemu, FileRules rules, datapath::Datapath path, uint32_t generation);
 
+  [[nodiscard]] static Result<FileRules> read_rules(const Config& config);
   [[nodiscard]] Result<void> watch();
-  [[nodiscard]] Result<bool> handle(int fd);  // false: it is time to go
+  [[nodiscard]] Result<bool> handle(int fd);
   [[nodiscard]] Result<void> judge_held();
   [[nodiscard]] Result<void> judge(const datapath::Held& held);
   [[nodiscard]] Result<void> meet_default(const datapath::Held& held);
-  void reload();
+  [[nodiscard]] Result<void> put_in_force(filter::RuleChain rules);
   [[nodiscard]] Result<void> judge_all_again();
   void tick();
   void look_after_guest();
@@ -52,15 +113,20 @@ class Guard {
   std::filesystem::path config_file_;
   Config config_;
   vm::Qemu qemu_;
+  GuestAccess access_;
+  GuardListener* listener_;
+  std::vector<filter::StoredText> run_time_;
   filter::RuleChain rules_;
-  std::string rules_text_;
+  std::string rules_text_;  // of the file
   uint32_t generation_;
   datapath::Datapath path_;
-  std::unique_ptr<guest::Guest> guest_;  // nullptr: it cannot be read at the moment
+  std::unique_ptr<guest::Guest> guest_;
   std::future<Attached> attaching_;
   uint64_t unreadable_flows_ = 0;
+  bool told_unreadable_ = false;
+  bool interrupted_ = false;  // by the listener
   uint64_t ticks_ = 0;
-  Fd poll_, signals_, timer_, guest_process_;
+  Fd poll_, timer_, guest_process_;
 };
 
 }  // namespace hyperward::daemon

@@ -24,6 +24,8 @@ struct GuestSource {
   int pid = 0;       // its process
   std::string qmp;   // its QMP socket
   Access access = Access::kAuto;
+
+  bool operator==(const GuestSource&) const = default;
 };
 
 [[nodiscard]] Result<vm::Qemu> find_qemu(const GuestSource& source);

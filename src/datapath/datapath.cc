@@ -463,8 +463,12 @@ Result<void> Datapath::for_each_flow(const std::function<bool(const FlowRecord&)
   return impl_->flows.for_each(visit);
 }
 
-Result<size_t> Datapath::sweep(Time now, size_t budget, const std::function<void(const FlowRecord&)>& ended) {
-  return impl_->flows.sweep(ns(now.time_since_epoch()), budget, ended);
+Result<size_t> Datapath::sweep(Time now, size_t budget, const Seen& seen) {
+  return impl_->flows.sweep(ns(now.time_since_epoch()), budget, seen);
+}
+
+size_t Datapath::flow_count() const {
+  return impl_->flows.count();
 }
 
 bool Datapath::was_inbound(const packet::FlowKey& key) const {

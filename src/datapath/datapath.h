@@ -165,9 +165,12 @@ class Datapath {
   [[nodiscard]] Result<void> forget(const packet::FlowKey& key);  // judged anew with its next packet
   // Calls `visit` for each flow, in no order, until it returns false. Flows that come or go meanwhile may be missed.
   [[nodiscard]] Result<void> for_each_flow(const std::function<bool(const FlowRecord&)>& visit) const;
-  // Looks at about `budget` flows, from where the last call stopped, and removes the expired: how many. Each is shown
-  // to `ended` when it is given.
-  [[nodiscard]] Result<size_t> sweep(Time now, size_t budget, const std::function<void(const FlowRecord&)>& ended = {});
+  // Looks at about `budget` flows, from where the last call stopped, and removes the expired: how many. Each that it
+  // looks at is shown to `seen`, when it is given, with whether it has ended now.
+  using Seen = std::function<void(const FlowRecord&, bool ended)>;
+  [[nodiscard]] Result<size_t> sweep(Time now, size_t budget, const Seen& seen = {});
+  // How many flows there are, as of the last whole sweep.
+  [[nodiscard]] size_t flow_count() const;
   // Whether a packet of this flow from outside was seen lately, and no flow knew it.
   [[nodiscard]] bool was_inbound(const packet::FlowKey& key) const;
 

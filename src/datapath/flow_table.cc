@@ -119,7 +119,7 @@ Result<void> FlowTable::for_each(const std::function<bool(const FlowRecord&)>& v
   return {};
 }
 
-Result<size_t> FlowTable::sweep(uint64_t now, size_t budget, const std::function<void(const FlowRecord&)>& ended) {
+Result<size_t> FlowTable::sweep(uint64_t now, size_t budget, const Datapath::Seen& shown) {
   size_t removed = 0;
   for (size_t seen = 0; seen < budget;) {
     HW_OK(advance(sweep_, kBatchEntries));
@@ -128,14 +128,17 @@ Result<size_t> FlowTable::sweep(uint64_t now, size_t budget, const std::function
       const hw_flow& flow = sweep_.flows[i];
       if (!expired(flow, now)) {
         if (half_open(flow)) ++half_open_counted_;
+        ++counted_;
+        if (shown) shown(FlowRecord{from_abi(sweep_.keys[i]), flow}, false);
         continue;
       }
       if (::bpf_map_delete_elem(map_, &sweep_.keys[i]) != 0) continue;
       ++removed;
-      if (ended) ended(FlowRecord{from_abi(sweep_.keys[i]), flow});
+      if (shown) shown(FlowRecord{from_abi(sweep_.keys[i]), flow}, true);
     }
     if (sweep_.ended) {
       half_open_ = std::exchange(half_open_counted_, 0);
+      count_ = std::exchange(counted_, 0);
       break;
     }
   }

@@ -36,7 +36,9 @@ class FlowTable {
   [[nodiscard]] Result<void> insert(const hw_flow_key& key, const hw_flow& flow, bool half_open);
   [[nodiscard]] Result<void> erase(const hw_flow_key& key);
   [[nodiscard]] Result<void> for_each(const std::function<bool(const FlowRecord&)>& visit) const;
-  [[nodiscard]] Result<size_t> sweep(uint64_t now, size_t budget, const std::function<void(const FlowRecord&)>& ended);
+  [[nodiscard]] Result<size_t> sweep(uint64_t now, size_t budget, const Datapath::Seen& shown);
+
+  [[nodiscard]] size_t count() const { return count_; }  // as of the last whole sweep
 
   // What the programs think of the flow, at `now`.
   [[nodiscard]] bool expired(const hw_flow& flow, uint64_t now) const;
@@ -60,6 +62,7 @@ class FlowTable {
   uint32_t max_half_open_;
   uint32_t half_open_ = 0;          // as of the last whole sweep, and those added since
   uint32_t half_open_counted_ = 0;  // by the sweep that is under way
+  size_t count_ = 0, counted_ = 0;  // of all flows, likewise
   Walk sweep_, victims_;
 };
 
