@@ -55,7 +55,7 @@ class Guard {
     Config config;
     std::filesystem::path config_file;
     std::vector<filter::StoredText> run_time = {};  // rules, the newest first
-    GuardListener* listener = nullptr;         // outlives the guard
+    GuardListener* listener = nullptr;              // outlives the guard
     GuestAccess access = {};
   };
 
