@@ -9,6 +9,7 @@
 #include "cli/flow_words.h"
 #include "cli/print_json.h"
 #include "cli/table.h"
+#include "daemon/flow_json.h"
 #include "daemon/flow_owner.h"
 #include "daemon/state.h"
 #include "datapath/flow_reader.h"
@@ -28,95 +29,16 @@ struct FlowOptions {
   std::vector<std::string> words;
 };
 
-double age_s(uint64_t since_ns) {
-  const std::chrono::duration<double> now = std::chrono::steady_clock::now().time_since_epoch();
-  return now.count() - static_cast<double>(since_ns) / 1e9;
-}
-
-const char* verdict_text(const FlowRecord& record) {
-  return record.verdict() == datapath::Verdict::kAllow ? "allow" : "deny";
-}
-
-// The text of the rule that decided, from the rules that are in force.
-std::string rule_text(const daemon::GuardState& state, const FlowRecord& record) {
-  if (record.flow.generation != state.generation) return "(a rule of a set that is no longer in force)";
-  if (record.flow.owner.rule_line == 0) return "(no rule matched: the default)";
-  if (filter::is_run_time(record.flow.owner.rule_line)) return "(a rule that was added at run time)";
-  std::string_view text = state.rules;
-  for (uint32_t line = 1; line < record.flow.owner.rule_line; ++line) {
-    const size_t end = text.find('\n');
-    if (end == std::string_view::npos) return "";
-    text.remove_prefix(end + 1);
-  }
-  return guest::printable(text.substr(0, text.find('\n')));
-}
-
 std::string owner_text(const guest::Owner& owner) {
   if (!owner.uid) return "unknown";
   if (!owner.process) return fmt::format("uid {}", *owner.uid);
   return fmt::format("uid {} {}({})", *owner.uid, guest::printable(owner.process->comm), owner.process->pid);
 }
 
-// A rule has a line, or an id when it was added at run time.
-json rule_json(const daemon::GuardState& state, const FlowRecord& record) {
-  const uint32_t rule = record.flow.owner.rule_line;
-  json value = {{"text", rule_text(state, record)}};
-  if (filter::is_run_time(rule)) {
-    value["id"] = filter::id_of(rule);
-  } else {
-    value["line"] = rule;
-  }
-  return value;
-}
-
 // As short as a column wants it.
 std::string rule_word(uint32_t rule) {
   if (rule == 0) return "default";
   return filter::is_run_time(rule) ? fmt::format("id {}", filter::id_of(rule)) : fmt::format("{}", rule);
-}
-
-json flow_json(const daemon::GuardState& state, const FlowRecord& record) {
-  const guest::Owner owner = daemon::unpack(record.flow.owner);
-  json value = {
-      {"protocol", to_string(record.key.protocol)},
-      {"local", to_string(record.key.source)},
-      {"remote", to_string(record.key.destination)},
-      {"vlan", record.key.vlan_id},
-      {"direction", datapath::to_string(record.direction())},
-      {"verdict", verdict_text(record)},
-      {"state", datapath::to_string(record.state())},
-      {"rule", rule_json(state, record)},
-      {"owner", {{"uid", nullptr}, {"gid", nullptr}, {"process", nullptr}}},
-      {"how", guest::to_string(owner.how)},
-      {"reason", guest::to_string(owner.reason)},
-      {"evidence",
-       {{"socket", fmt::format("{:#x}", owner.evidence.socket.value)},
-        {"inode", owner.evidence.inode},
-        {"fd", owner.evidence.fd},
-        {"netns", owner.evidence.network_namespace}}},
-      {"packets", {{"from_guest", record.flow.packets[0]}, {"to_guest", record.flow.packets[1]}}},
-      {"bytes", {{"from_guest", record.flow.bytes[0]}, {"to_guest", record.flow.bytes[1]}}},
-      {"dropped", record.flow.dropped},
-      {"age_s", age_s(record.flow.created_ns)},
-      {"judged_s_ago", age_s(record.flow.judged_ns)},
-      {"idle_s", age_s(record.flow.last_seen_ns)},
-  };
-  if (owner.uid) value["owner"]["uid"] = *owner.uid;
-  if (owner.gid) value["owner"]["gid"] = *owner.gid;
-  if (owner.process) {
-    value["owner"]["process"] = {
-        {"pid", owner.process->pid}, {"comm", owner.process->comm}, {"start_time_ns", owner.process->start_time_ns}};
-  }
-  return value;
-}
-
-json counters_json(const datapath::Counters& counters) {
-  json value = json::object();
-  for (unsigned i = 0; i < HW_COUNTERS; ++i) {
-    const auto counter = static_cast<hw_counter>(i);
-    value[std::string(datapath::to_string(counter))] = counters[counter];
-  }
-  return value;
 }
 
 Result<void> run_flows(const FlowOptions& options) {
@@ -131,11 +53,11 @@ Result<void> run_flows(const FlowOptions& options) {
 
   if (options.as_json) {
     json flows = json::array();
-    for (const FlowRecord& record : records) flows.push_back(flow_json(state, record));
+    for (const FlowRecord& record : records) flows.push_back(daemon::flow_json(state, record));
     print_json({{"guest", state.guest},
                 {"tap", state.tap},
                 {"guard", {{"pid", state.pid}, {"alive", daemon::is_alive(state)}}},
-                {"counters", counters_json(counters)},
+                {"counters", daemon::counters_json(counters)},
                 {"flows", std::move(flows)}});
     return {};
   }
@@ -143,11 +65,11 @@ Result<void> run_flows(const FlowOptions& options) {
               ">DROPPED", ">AGE"});
   for (const FlowRecord& record : records) {
     const auto& flow = record.flow;
-    text.add({verdict_text(record), std::string(datapath::to_string(record.direction())),
+    text.add({daemon::verdict_text(record), std::string(datapath::to_string(record.direction())),
               to_string(record.key.protocol), to_string(record.key.source), to_string(record.key.destination),
               std::string(datapath::to_string(record.state())), owner_text(daemon::unpack(flow.owner)),
               rule_word(flow.owner.rule_line), fmt::format("{}", flow.packets[0]), fmt::format("{}", flow.packets[1]),
-              fmt::format("{}", flow.dropped), fmt::format("{:.0f}s", age_s(flow.created_ns))});
+              fmt::format("{}", flow.dropped), fmt::format("{:.0f}s", daemon::age_s(flow.created_ns))});
   }
   fmt::print("{}\n{} flows; frames: {} passed, {} denied, {} held; {}\n", text.text(), records.size(),
              counters[HW_COUNT_PASSED], counters[HW_COUNT_DENIED], counters[HW_COUNT_HELD],
@@ -173,19 +95,19 @@ Result<void> run_explain(const FlowOptions& options) {
     return fail(Code::kNotFound, "no flow {} {} -> {} is known: it was never seen, or has expired",
                 to_string(flow.protocol), to_string(flow.local), to_string(flow.remote));
   if (options.as_json) {
-    print_json(flow_json(state, *found));
+    print_json(daemon::flow_json(state, *found));
     return {};
   }
   const hw_flow& f = found->flow;
   fmt::print("flow      {} {} -> {}, {}, {}\n", to_string(flow.protocol), to_string(flow.local), to_string(flow.remote),
              datapath::to_string(found->direction()), datapath::to_string(found->state()));
-  fmt::print("verdict   {}\n", verdict_text(*found));
-  fmt::print("rule      {}: {}\n", filter::name_of(f.owner.rule_line), rule_text(state, *found));
+  fmt::print("verdict   {}\n", daemon::verdict_text(*found));
+  fmt::print("rule      {}: {}\n", filter::name_of(f.owner.rule_line), daemon::rule_text(state, *found));
   fmt::print("owner     {}\n", guest::to_string(daemon::unpack(f.owner)));
   fmt::print("packets   {} from the guest ({} bytes), {} to it ({} bytes), {} dropped\n", f.packets[0], f.bytes[0],
              f.packets[1], f.bytes[1], f.dropped);
-  fmt::print("time      first seen {:.1f} s ago, judged {:.1f} s ago, last packet {:.1f} s ago\n", age_s(f.created_ns),
-             age_s(f.judged_ns), age_s(f.last_seen_ns));
+  fmt::print("time      first seen {:.1f} s ago, judged {:.1f} s ago, last packet {:.1f} s ago\n",
+             daemon::age_s(f.created_ns), daemon::age_s(f.judged_ns), daemon::age_s(f.last_seen_ns));
   return {};
 }
 

@@ -331,11 +331,14 @@ void Guard::look_after_guest() {
 }
 
 void Guard::save() const {
+  std::map<uint32_t, std::string> run_time;
+  for (const filter::StoredText& rule : run_time_) run_time.emplace(static_cast<uint32_t>(rule.id), rule.text);
   const GuardState state{.guest = config_.label(),
                          .tap = config_.tap,
                          .pins = path_.pins(),
                          .config = config_file_.string(),
                          .rules = rules_text_,
+                         .run_time = std::move(run_time),
                          .generation = generation_,
                          .pid = ::getpid()};
   if (const auto saved = save_state(state); !saved) spdlog::warn("{}: {}", config_.label(), saved.error().message);

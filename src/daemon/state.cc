@@ -44,9 +44,9 @@ Result<void> save_state(const GuardState& state) {
   std::filesystem::create_directories(kDirectory, error);
   if (error) return fail_errno(error.value(), fmt::format("create {}", kDirectory));
 
-  const json value = {{"guest", state.guest},          {"tap", state.tap},     {"pins", state.pins},
-                      {"config", state.config},        {"rules", state.rules}, {"pid", state.pid},
-                      {"generation", state.generation}};
+  const json value = {{"guest", state.guest},           {"tap", state.tap},          {"pins", state.pins},
+                      {"config", state.config},         {"rules", state.rules},      {"pid", state.pid},
+                      {"generation", state.generation}, {"run_time", state.run_time}};
   const std::string temporary = path.string() + ".new";
   const Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.valid()) return fail_errno(errno, fmt::format("write {}", temporary));
@@ -72,6 +72,7 @@ Result<GuardState> load_state(std::string_view guest) {
     value.at("rules").get_to(state.rules);
     value.at("pid").get_to(state.pid);
     value.at("generation").get_to(state.generation);
+    value.at("run_time").get_to(state.run_time);
   } catch (const json::exception& exception) {
     return fail(Code::kInvalid, "{} is damaged: {}", path.string(), exception.what());
   }

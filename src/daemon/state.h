@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -15,11 +16,12 @@ namespace hyperward::daemon {
 struct GuardState {
   std::string guest;  // its label
   std::string tap;
-  std::string pins;         // where its flows are: datapath::FlowReader
-  std::string config;       // the file, absolute
-  std::string rules;        // the text that is in force
-  uint32_t generation = 0;  // of these rules
-  pid_t pid = 0;            // of the guard; it may have ended since
+  std::string pins;                          // where its flows are: datapath::FlowReader
+  std::string config;                        // the file, absolute
+  std::string rules;                         // the text of the file that is in force
+  std::map<uint32_t, std::string> run_time;  // rules added at run time, by id
+  uint32_t generation = 0;                   // of these rules
+  pid_t pid = 0;                             // of the guard; it may have ended since
 };
 
 // Replaces the file whole, so that a reader never sees half of it.
