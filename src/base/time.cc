@@ -125,6 +125,10 @@ std::unexpected<Error> too_long(std::string_view text) {
 
 }  // namespace
 
+WallTime wall_now() {
+  return std::chrono::floor<milliseconds>(std::chrono::system_clock::now());
+}
+
 std::string to_rfc3339(WallTime time) {
   const WallTime shown = std::clamp(time, kFirst, kLast);
   const sys_days day = std::chrono::floor<days>(shown);

@@ -10,6 +10,7 @@
 namespace hyperward {
 
 using WallTime = std::chrono::sys_time<std::chrono::milliseconds>;
+[[nodiscard]] WallTime wall_now();
 
 // RFC 3339 in UTC, always with milliseconds: "2025-03-01T12:00:00.250Z". It knows the years 0000 to 9999: a time beyond
 // them is shown as the first or the last of theirs.
