@@ -8,8 +8,8 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,7 +37,8 @@ class Events {
     std::vector<Event> events;
     uint64_t missed = 0;  // that are kept no more
   };
-  // The events after `id`; waits up to `patience` for the first. Nothing more after close().
+  // The events after `id`; waits up to `patience` for the first. An id that was not given yet is an earlier daemon's:
+  // all that is kept comes after it. Nothing more after close().
   [[nodiscard]] Batch after(uint64_t id, std::chrono::milliseconds patience);
   [[nodiscard]] uint64_t last_id() const;
   // Wakes every listener for good: the daemon ends.
@@ -47,7 +48,7 @@ class Events {
  private:
   mutable std::mutex mutex_;
   std::condition_variable arrived_;
-  std::deque<Event> events_;
+  std::deque<std::shared_ptr<const Event>> events_;  // shared with listeners, who copy them outside the lock
   uint64_t last_id_ = 0;
   bool closed_ = false;
 };
