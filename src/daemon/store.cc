@@ -221,4 +221,15 @@ Result<StoredResponse> Store::undo(int64_t id, WallTime now) {
   return response;
 }
 
+// A response is in force as long as its rule is there.
+Result<Store::Totals> Store::totals(WallTime since) const {
+  const std::scoped_lock lock(impl_->mutex);
+  Totals totals;
+  HW_OK(impl_->sql.totals.run({to_value(since)}, [&](const Columns& row) {
+    totals.alerts = static_cast<size_t>(row.number(0));
+    totals.responses_in_force = static_cast<size_t>(row.number(1));
+  }));
+  return totals;
+}
+
 }  // namespace hyperward::daemon

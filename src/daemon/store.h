@@ -109,6 +109,12 @@ class Store {
   // Removes its rule and marks it. kInvalid: it has ended already, or was only advised.
   [[nodiscard]] Result<StoredResponse> undo(int64_t id, WallTime now);
 
+  struct Totals {
+    size_t alerts = 0;              // since then
+    size_t responses_in_force = 0;  // now
+  };
+  [[nodiscard]] Result<Totals> totals(WallTime since) const;
+
  private:
   struct Impl;
   explicit Store(std::unique_ptr<Impl> impl);

@@ -23,6 +23,7 @@ constexpr std::array kMigrations{R"sql(
     details TEXT NOT NULL
   ) STRICT;
   CREATE INDEX alerts_by_guest ON alerts(guest, id);
+  CREATE INDEX alerts_by_time ON alerts(time_ms);
 
   CREATE TABLE responses (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -132,6 +133,8 @@ Result<Statements> prepare_statements(Database& database) {
          database.prepare("UPDATE responses SET rule_text = ?2, until_ms = ?3 WHERE id = ?1"));
   HW_TRY(all.end_response, database.prepare("UPDATE responses SET state = ?2, ended_ms = ?3 WHERE id = ?1"));
   HW_TRY(all.responses, prepare_listing(database, "responses", kResponse));
+  HW_TRY(all.totals, database.prepare("SELECT (SELECT count(*) FROM alerts WHERE time_ms >= ?1),"
+                                      " (SELECT count(*) FROM rules WHERE response IS NOT NULL)"));
   return all;
 }
 

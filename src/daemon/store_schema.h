@@ -39,6 +39,8 @@ struct Statements {
   Statement replace_response_rule;  // id, rule's text, until
   Statement end_response;           // id, state, when
   Listing responses;
+
+  Statement totals;  // since: alerts, responses in force
 };
 [[nodiscard]] Result<Statements> prepare_statements(Database& database);
 

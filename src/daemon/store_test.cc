@@ -250,6 +250,18 @@ TEST_F(StoreTest, lets_others_look_into_the_file_meanwhile) {
   EXPECT_EQ(value_of(other->add_rule(rule_of("web"))).id, id + 1);
 }
 
+TEST_F(StoreTest, counts_todays_alerts_and_the_responses_in_force) {
+  StoredAlert old = alert_of("web");
+  old.time = kNow - 24h;
+  ASSERT_TRUE(store->add_alert(old));
+  const Store::Answered answered = answer("web");
+  answer("db");
+  ASSERT_TRUE(store->undo(answered.response.id, kNow));
+  const Store::Totals totals = value_of(store->totals(kNow));
+  EXPECT_EQ(totals.alerts, 2U);
+  EXPECT_EQ(totals.responses_in_force, 1U);
+}
+
 TEST_F(StoreTest, serves_several_threads) {
   constexpr int kThreads = 4, kEach = 20;
   {
