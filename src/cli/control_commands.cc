@@ -1,0 +1,361 @@
+// status, rule, alerts, events and respond: what the daemon is asked and told over its control interface.
+//
+// What it answers may hold a guest's own words: all text goes through guest::printable() on its way to a terminal.
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <memory>
+
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "base/time.h"
+#include "cli/client.h"
+#include "cli/commands.h"
+#include "cli/print_json.h"
+#include "cli/table.h"
+#include "guest/types.h"
+
+namespace hyperward::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kControlSocket = "/run/hyperward/control.sock";
+constexpr const char* kReadSocket = "/run/hyperward/read.sock";
+
+struct ControlOptions {
+  std::string socket;
+  std::string guest;
+  std::vector<std::string> words;  // of a rule
+  std::string duration;
+  int64_t id = 0;
+  unsigned limit = 100;
+  bool follow = false;
+  bool as_json = false;
+
+  [[nodiscard]] Client client() const {
+    if (!socket.empty()) return Client({.control = socket});
+    return Client({.control = kControlSocket, .read = kReadSocket});
+  }
+};
+
+// SGR codes (ECMA-48), where a person looks.
+enum class Colour : uint8_t { kRed = 31, kGreen = 32, kYellow = 33 };
+
+std::string painted(Colour colour, const std::string& text) {
+  static const bool on_terminal = ::isatty(STDOUT_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
+  return on_terminal ? fmt::format("\x1b[{}m{}\x1b[0m", static_cast<int>(colour), text) : text;
+}
+
+// A member as text; "-" when there is none. A daemon of another version may leave members out, or add some.
+std::string cell(const json& object, const char* name) {
+  if (!object.is_object() || !object.contains(name) || object[name].is_null()) return "-";
+  const json& value = object[name];
+  if (value.is_string()) return guest::printable(value.get_ref<const std::string&>());
+  return value.dump(-1, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace);  // escapes all that is special
+}
+
+json member(const json& object, const char* name) {
+  return object.is_object() && object.contains(name) ? object[name] : json();
+}
+
+// What follows a stream gets each line as it comes.
+void print_line(const std::string& line) {
+  fmt::print("{}\n", line);
+  std::fflush(stdout);
+}
+
+void print_json_line(const json& value) {
+  print_line(value.dump(-1, ' ', false, json::error_handler_t::replace));
+}
+
+std::string rules_target(const ControlOptions& options) {
+  return fmt::format("/v1/guests/{}/rules", url_encoded(options.guest));
+}
+
+std::string rule_target(const ControlOptions& options) {
+  return fmt::format("{}/{}", rules_target(options), options.id);
+}
+
+std::string with_guest(std::string_view target, const ControlOptions& options, char separator = '?') {
+  if (options.guest.empty()) return std::string(target);
+  return fmt::format("{}{}guest={}", target, separator, url_encoded(options.guest));
+}
+
+std::string rule_body(const ControlOptions& options) {
+  std::string text = fmt::format("{}", fmt::join(options.words, " "));
+  if (!options.duration.empty()) text += " for " + options.duration;
+  return json({{"rule", text}}).dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+Result<void> run_status(const ControlOptions& options) {
+  HW_TRY(const json status, options.client().get("/v1/status"));
+  if (options.as_json) {
+    print_json(status);
+    return {};
+  }
+  const json uptime = member(status, "uptime_s"), health = member(status, "health");
+  const std::string state = cell(health, "state");
+  fmt::print("hyperward {}, up {}, {}\n", cell(status, "version"),
+             uptime.is_number() ? to_text(std::chrono::seconds(uptime.get<int64_t>())) : "-",
+             painted(state == "ok" ? Colour::kGreen : Colour::kRed, state));
+  for (const json& problem : member(health, "problems"))
+    if (problem.is_string()) fmt::print("  {}\n", guest::printable(problem.get<std::string>()));
+  Table table({"GUEST", "TAP", ">RULES", ">FLOWS", "STATE"});
+  for (const json& guest : member(status, "guests")) {
+    table.add({cell(guest, "name"), cell(guest, "tap"), cell(guest, "rules"), cell(guest, "flows"),
+               painted(cell(guest, "state") == "guarded" ? Colour::kGreen : Colour::kRed, cell(guest, "state"))});
+  }
+  fmt::print("{}{} rules; {} alerts today; {} responses in force\n", table.text(), cell(status, "rules"),
+             cell(status, "alerts_today"), cell(status, "responses_in_force"));
+  return {};
+}
+
+void print_rule(const ControlOptions& options, const json& rule, std::string_view what_happened) {
+  if (options.as_json) return print_json(rule);
+  const std::string until = member(rule, "expires").is_null() ? "" : " until " + cell(rule, "expires");
+  fmt::print("{}: rule {} {}{}: {}\n", guest::printable(options.guest), cell(rule, "id"), what_happened, until,
+             cell(rule, "text"));
+}
+
+Result<void> run_rule_add(const ControlOptions& options) {
+  HW_TRY(const json rule, options.client().post(rules_target(options), rule_body(options)));
+  print_rule(options, rule, "is in force");
+  return {};
+}
+
+Result<void> run_rule_replace(const ControlOptions& options) {
+  HW_TRY(const json rule, options.client().put(rule_target(options), rule_body(options)));
+  print_rule(options, rule, "is in force");
+  return {};
+}
+
+Result<void> run_rule_rm(const ControlOptions& options) {
+  HW_TRY(json rule, options.client().remove(rule_target(options)));
+  if (!options.as_json) rule.erase("expires");
+  print_rule(options, rule, "is removed");
+  return {};
+}
+
+Result<void> run_rule_ls(const ControlOptions& options) {
+  HW_TRY(const json rules, options.client().get(rules_target(options)));
+  if (options.as_json) {
+    print_json(rules);
+    return {};
+  }
+  Table table({">ID", "FROM", "EXPIRES", "RULE"});
+  for (const json& rule : member(rules, "run_time")) {
+    const bool by_person = member(rule, "response").is_null();
+    table.add({cell(rule, "id"), by_person ? "a person" : "response " + cell(rule, "response"), cell(rule, "expires"),
+               cell(rule, "text")});
+  }
+  for (const json& rule : member(rules, "file"))
+    table.add({"-", "line " + cell(rule, "line"), "-", cell(rule, "text")});
+  fmt::print("{}default {}\n", table.text(), cell(rules, "default"));
+  return {};
+}
+
+std::string alert_line(const json& alert) {
+  return fmt::format("{} {} {}: {} (alert {})", cell(alert, "time"), cell(alert, "guest"),
+                     painted(Colour::kRed, cell(alert, "kind")), cell(alert, "summary"), cell(alert, "id"));
+}
+
+std::string missed_line(const json& data) {
+  const std::string count = member(data, "missed").is_null() ? "some" : cell(data, "missed");
+  return painted(Colour::kYellow, fmt::format("({} events were missed)", count));
+}
+
+int64_t id_of(const json& alert) {
+  const json id = member(alert, "id");
+  return id.is_number_integer() ? id.get<int64_t>() : 0;
+}
+
+// Those that there are, and then those to come. The stream is asked for from a point before the list was made, so that
+// none falls between; what the list has shown already is passed over.
+Result<void> follow_alerts(const ControlOptions& options, const Client& client) {
+  const auto print = [&](const json& alert) {
+    options.as_json ? print_json_line(alert) : print_line(alert_line(alert));
+  };
+  HW_TRY(const json status, client.get("/v1/status"));
+  HW_TRY(const json alerts, client.get(with_guest(fmt::format("/v1/alerts?limit={}", options.limit), options, '&')));
+  int64_t last_shown = 0;
+  for (auto alert = alerts.rbegin(); alert != alerts.rend(); ++alert) {
+    print(*alert);
+    last_shown = id_of(*alert);
+  }
+  const std::string target = fmt::format("/v1/events?after={}", cell(status, "last_event"));
+  return client.events(with_guest(target, options, '&'),
+                       [&](const std::string& type, const json& event) -> Result<void> {
+                         if (type == "missed" && !options.as_json) print_line(missed_line(event));
+                         const json alert = member(event, "data");
+                         if (type == "alert" && id_of(alert) > last_shown) print(alert);
+                         return {};
+                       });
+}
+
+Result<void> run_alerts(const ControlOptions& options) {
+  const Client client = options.client();
+  if (options.follow) return follow_alerts(options, client);
+  HW_TRY(const json alerts, client.get(with_guest(fmt::format("/v1/alerts?limit={}", options.limit), options, '&')));
+  if (options.as_json) {
+    print_json(alerts);
+    return {};
+  }
+  // The newest is the last, next to the prompt.
+  Table table({">ID", "TIME", "GUEST", "KIND", "SUMMARY"});
+  for (auto alert = alerts.rbegin(); alert != alerts.rend(); ++alert) {
+    table.add({cell(*alert, "id"), cell(*alert, "time"), cell(*alert, "guest"), cell(*alert, "kind"),
+               cell(*alert, "summary")});
+  }
+  fmt::print("{}", table.text());
+  return {};
+}
+
+// Without -f those that the daemon still keeps, which end at the last one that there was when this began.
+Result<void> run_events(const ControlOptions& options) {
+  const Client client = options.client();
+  HW_TRY(const json status, client.get("/v1/status"));
+  const json last_event = member(status, "last_event");
+  const int64_t last = last_event.is_number_integer() ? last_event.get<int64_t>() : 0;
+  if (!options.follow && last == 0) return {};
+
+  bool done = false;
+  const std::string target = options.follow ? with_guest("/v1/events", options) : "/v1/events?after=0";
+  const auto read = client.events(target, [&](const std::string& type, const json& event) -> Result<void> {
+    const bool wanted = options.guest.empty() || type == "missed" || member(event, "guest") == options.guest;
+    if (wanted && options.as_json) {
+      print_json_line(event);
+    } else if (wanted && type == "missed") {
+      print_line(missed_line(event));
+    } else if (wanted) {
+      print_line(fmt::format("{} {} {}: {}", cell(event, "time"), cell(event, "guest"), cell(event, "type"),
+                             cell(event, "data")));
+    }
+    done = !options.follow && id_of(event) >= last;
+    if (done) return fail(Code::kLimit, "enough");
+    return {};
+  });
+  if (done) return {};
+  return read;
+}
+
+Result<void> run_respond_ls(const ControlOptions& options) {
+  const std::string target = with_guest(fmt::format("/v1/responses?limit={}", options.limit), options, '&');
+  HW_TRY(const json responses, options.client().get(target));
+  if (options.as_json) {
+    print_json(responses);
+    return {};
+  }
+  Table table({">ID", "TIME", "GUEST", ">ALERT", "STATE", "UNTIL", "ACTION", "RULE"});
+  for (auto response = responses.rbegin(); response != responses.rend(); ++response) {
+    table.add({cell(*response, "id"), cell(*response, "time"), cell(*response, "guest"), cell(*response, "alert"),
+               cell(*response, "state"), cell(*response, "until"), cell(*response, "action"),
+               cell(*response, "rule_text")});
+  }
+  fmt::print("{}", table.text());
+  return {};
+}
+
+Result<void> run_respond_show(const ControlOptions& options) {
+  HW_TRY(const json response, options.client().get(fmt::format("/v1/responses/{}", options.id)));
+  if (options.as_json) {
+    print_json(response);
+    return {};
+  }
+  const json alert = member(response, "answered");
+  fmt::print("response  {}, {}, {}\n", cell(response, "id"), cell(response, "guest"), cell(response, "time"));
+  fmt::print("state     {}, until {}, ended {}\n", cell(response, "state"), cell(response, "until"),
+             cell(response, "ended"));
+  fmt::print("action    {}\n", cell(response, "action"));
+  fmt::print("rule      {}: {}\n", cell(response, "rule"), cell(response, "rule_text"));
+  fmt::print("why       {}\n", cell(response, "why"));
+  fmt::print("alert     {}, {}: {}\n", cell(response, "alert"), cell(alert, "kind"), cell(alert, "summary"));
+  fmt::print("details   {}\n", cell(alert, "details"));
+  return {};
+}
+
+Result<void> run_respond_undo(const ControlOptions& options) {
+  HW_TRY(const json response, options.client().post(fmt::format("/v1/responses/{}/undo", options.id)));
+  if (options.as_json) {
+    print_json(response);
+    return {};
+  }
+  fmt::print("{}: response {} is undone; its rule is removed: {}\n", cell(response, "guest"), cell(response, "id"),
+             cell(response, "rule_text"));
+  return {};
+}
+
+using Options = std::shared_ptr<ControlOptions>;
+using Run = Result<void> (*)(const ControlOptions&);
+
+CLI::App* add_command(CLI::App& app, const char* name, const char* description, const Options& options, Run run,
+                      Chosen& chosen) {
+  CLI::App* command = app.add_subcommand(name, description);
+  command->add_option("--socket", options->socket, "the daemon's control socket")->envname("HYPERWARD_SOCKET");
+  command->add_flag("--json", options->as_json, "print JSON");
+  command->callback([=, &chosen] { chosen.action = [=] { return run(*options); }; });
+  return command;
+}
+
+void add_guest(CLI::App& command, const Options& options, bool required) {
+  command.add_option("guest", options->guest, "the guest's name")->required(required);
+}
+
+void add_id(CLI::App& command, const Options& options, const char* description) {
+  command.add_option("id", options->id, description)->required()->check(CLI::PositiveNumber);
+}
+
+void add_rule_text(CLI::App& command, const Options& options) {
+  command.add_option("rule", options->words, "one line of the rule language")->required();
+  command.add_option("--for", options->duration, "how long it shall stay: 30m, 2h, 7d");
+}
+
+void add_limit(CLI::App& command, const Options& options) {
+  command.add_option("-n,--limit", options->limit, "at most so many of the newest")->check(CLI::Range(1, 1000));
+}
+
+}  // namespace
+
+void add_control_commands(CLI::App& app, Chosen& chosen) {
+  const auto options = std::make_shared<ControlOptions>();
+
+  add_command(app, "status", "show the daemon and its guests", options, run_status, chosen);
+
+  CLI::App* rule = app.add_subcommand("rule", "change a guest's rules while it is guarded");
+  rule->require_subcommand(1);
+  CLI::App* add = add_command(*rule, "add", "add a rule before all others", options, run_rule_add, chosen);
+  add_guest(*add, options, true);
+  add_rule_text(*add, options);
+  CLI::App* ls = add_command(*rule, "ls", "list a guest's rules", options, run_rule_ls, chosen);
+  add_guest(*ls, options, true);
+  CLI::App* rm = add_command(*rule, "rm", "remove a rule that was added", options, run_rule_rm, chosen);
+  add_guest(*rm, options, true);
+  add_id(*rm, options, "the rule's number, from ls");
+  CLI::App* replace = add_command(*rule, "replace", "put another text in its place", options, run_rule_replace, chosen);
+  add_guest(*replace, options, true);
+  add_id(*replace, options, "the rule's number, from ls");
+  add_rule_text(*replace, options);
+
+  CLI::App* alerts = add_command(app, "alerts", "list what was detected", options, run_alerts, chosen);
+  add_guest(*alerts, options, false);
+  add_limit(*alerts, options);
+  alerts->add_flag("-f,--follow", options->follow, "go on with those to come");
+
+  CLI::App* events = add_command(app, "events", "list what has happened lately", options, run_events, chosen);
+  add_guest(*events, options, false);
+  events->add_flag("-f,--follow", options->follow, "show what happens from now on");
+
+  CLI::App* respond = app.add_subcommand("respond", "see and undo what was done about alerts");
+  respond->require_subcommand(1);
+  CLI::App* responses = add_command(*respond, "ls", "list the responses", options, run_respond_ls, chosen);
+  add_guest(*responses, options, false);
+  add_limit(*responses, options);
+  CLI::App* show = add_command(*respond, "show", "tell why a response was made", options, run_respond_show, chosen);
+  add_id(*show, options, "the response's number");
+  CLI::App* undo = add_command(*respond, "undo", "end a response before its time", options, run_respond_undo, chosen);
+  add_id(*undo, options, "the response's number");
+}
+
+}  // namespace hyperward::cli
