@@ -304,7 +304,11 @@ void add_guest(CLI::App& command, const Options& options, bool required) {
 }
 
 void add_id(CLI::App& command, const Options& options, const char* description) {
-  command.add_option("id", options->id, description)->required()->check(CLI::PositiveNumber);
+  const auto mistake = [](const std::string& text) -> std::string {
+    const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+    return digits && text.front() != '0' ? "" : fmt::format("'{}' is no id", text);
+  };
+  command.add_option("id", options->id, description)->required()->check(mistake);
 }
 
 void add_rule_text(CLI::App& command, const Options& options) {

@@ -134,7 +134,8 @@ TEST_F(ControlCommandsTest, respond_shows_and_undoes) {
 }
 
 TEST_F(ControlCommandsTest, refuses_what_cannot_be_an_id) {
-  EXPECT_THAT(run({"respond", "undo", "0"}), HasSubstr("id"));
+  EXPECT_EQ(run({"respond", "undo", "0"}), "id: '0' is no id");
+  EXPECT_EQ(run({"rule", "rm", "web", "all"}), "id: 'all' is no id");
   EXPECT_THAT(operations.asked(), ElementsAre());
 }
 
