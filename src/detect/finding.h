@@ -43,14 +43,14 @@ struct Culprit {
 struct Finding {
   Kind kind = Kind::kHorizontalScan;
   Time time{};
-  Culprit culprit;
+  Culprit culprit{};
   packet::FlowKey example;  // the flow that tipped the scales; its source is the guest
   // What the flows have in common, beyond the example's protocol; nothing: they differ in it.
   std::optional<IpAddress> remote = std::nullopt;
   std::optional<uint16_t> port = std::nullopt;  // of the remote end
   // The detector's figures, in the order in which a reader wants them: {"destinations", 15}, {"seconds", 0.15}.
-  std::vector<std::pair<std::string, double>> figures;
-  std::string text;  // of an IDS: its own words, as it sent them
+  std::vector<std::pair<std::string, double>> figures{};
+  std::string text{};  // of an IDS: its own words, as it sent them
 };
 
 }  // namespace hyperward::detect

@@ -1,0 +1,25 @@
+#include "detect/finding.h"
+
+#include <array>
+
+namespace hyperward::detect {
+namespace {
+
+constexpr std::array<std::string_view, kKinds> kNames{
+    "horizontal-scan", "vertical-scan", "syn-flood", "udp-flood", "mail-burst", "login-burst", "listed", "ids",
+};
+
+}  // namespace
+
+std::string_view to_string(Kind kind) {
+  const auto index = static_cast<size_t>(kind);
+  return index < kNames.size() ? kNames[index] : "?";
+}
+
+std::optional<Kind> kind_from(std::string_view name) {
+  for (size_t i = 0; i < kNames.size(); ++i)
+    if (kNames[i] == name) return static_cast<Kind>(i);
+  return std::nullopt;
+}
+
+}  // namespace hyperward::detect
