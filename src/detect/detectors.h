@@ -1,8 +1,12 @@
 // The detectors of one guest: its new flows and their loads in, findings out.
 //
-// Each owner has an account of constant size: a process, a user as a whole (whose processes may live for one connection
-// each), or unknown. Accounts are bounded in number; the one that was idle longest makes room. Destinations are counted
-// by bitmaps (linear counting; Whang, Vander-Zanden and Taylor 1990), never listed.
+// Each owner has an account of bounded size: a process, a user as a whole (whose processes may live for one connection
+// each), or unknown. Accounts are bounded in number; of those idle longest, the one that holds least makes room.
+//
+// Who is found: the process, when it alone did enough. The user, without a process, when his processes did it together:
+// of each, no more than a fifth of the count counts for him, and nothing that the process itself is found to do. So
+// many short-lived processes are found like one, and a few busy ones are not. What was said of the user is not said of
+// his processes again.
 //
 // Pure: time comes with the events. Not for several threads at a time.
 #pragma once
@@ -35,21 +39,27 @@ struct Bucket {
   bool enabled = true;
   uint32_t burst = 0;
   std::chrono::milliseconds interval{};
-  std::vector<uint16_t> ports;
+  std::vector<uint16_t> ports{};
 };
 
 struct Settings {
+  static constexpr uint32_t kMaxScanCount = 256;                      // a larger count of a scan counts as this one
+  static constexpr std::chrono::milliseconds kMaxWindow{86'400'000};  // likewise of any time
+
   // Distinct destinations that did not answer. An answer may take `grace`: at least a third must be older than that.
+  // Twice the count of a horizontal scan without a common port is one too: its finding has no port.
   Window horizontal_scan{.count = 15, .length = std::chrono::seconds(10)};
   Window vertical_scan{.count = 15, .length = std::chrono::seconds(10)};
   std::chrono::milliseconds grace{100};
   Window syn_flood{.count = 100, .length = std::chrono::seconds(2)};   // unanswered connections to one service
   Window udp_flood{.count = 4000, .length = std::chrono::seconds(1)};  // datagrams to one address, hardly answered
-  Bucket mail_burst{.burst = 20, .interval = std::chrono::seconds(2), .ports = {25, 465, 587}};
+  Bucket mail_burst{.burst = 20, .interval = std::chrono::milliseconds(500), .ports = {25, 465, 587}};
   Bucket login_burst{.burst = 15, .interval = std::chrono::seconds(10), .ports = {22, 23, 3389, 5900}};
   bool listed = true;
-  std::chrono::milliseconds warm_up{0};     // after the first event: nothing is found yet, but everything is counted
-  std::chrono::milliseconds quiet{60'000};  // one culprit is reported once in so long per kind and target
+  std::chrono::milliseconds warm_up{0};  // after the first event: nothing is found yet, but everything is counted
+  // One culprit is reported once in so long per kind and target. After 16 targets of one kind it is reported once more
+  // without a target, and then no more.
+  std::chrono::milliseconds quiet{60'000};
   size_t max_accounts = 4096;
 };
 
@@ -61,7 +71,7 @@ struct NewFlow {
   policy::Verdict verdict = policy::Verdict::kAllow;
 };
 
-// What a flow has carried so far.
+// What a flow has carried so far. Of one whose beginning was not observed, only what it carries from the second on.
 struct FlowLoad {
   Time time{};
   packet::FlowKey key;
@@ -71,7 +81,7 @@ struct FlowLoad {
 class Detectors {
  public:
   // Whether the other side of a flow that the guest began has said yes: a SYN-ACK, a datagram, a reply. A RST is no
-  // answer here. Asked only when a finding hangs on it.
+  // answer here. Asked seldom: when a finding hangs on it, and when an account has no room for more.
   using Answered = std::function<bool(const packet::FlowKey&)>;
 
   Detectors(Settings settings, Networks listed, Answered answered);
@@ -84,6 +94,9 @@ class Detectors {
   // The same flow is shown again from time to time, with counters that only grow; those of other protocols than UDP
   // are passed over.
   void observe(const FlowLoad& load, const guest::Owner& owner, std::vector<Finding>& findings);
+  // Findings that no further flow brings about: a burst that has ended before its answers were due. To be called about
+  // every second.
+  void tick(Time time, std::vector<Finding>& findings);
 
   [[nodiscard]] size_t accounts() const;
   [[nodiscard]] size_t bytes() const;  // about what all accounts take; bounded by the settings alone
