@@ -5,7 +5,7 @@
 
 #include <chrono>
 #include <cstddef>
-#include <deque>
+#include <list>
 #include <optional>
 #include <unordered_map>
 
@@ -18,13 +18,30 @@ namespace hyperward::detect {
 class FlowHistory {
  public:
   explicit FlowHistory(size_t max_flows, std::chrono::seconds max_age);
+  FlowHistory(FlowHistory&&) = default;
+  FlowHistory& operator=(FlowHistory&&) = default;
 
-  // The key's source is the guest. A later flow of the same key replaces the earlier.
+  // The key's source is the guest. A later flow of the same key replaces the earlier, and so does one that differs in
+  // the VLAN alone: an IDS often does not say it. Of the owner, `others` is not kept.
   void remember(const packet::FlowKey& key, const guest::Owner& owner, Time now);
-  // Of the VLAN only the first match is told: an IDS often does not say it.
+  // Nothing: no such flow, or it was remembered longer than `max_age` ago.
   [[nodiscard]] std::optional<guest::Owner> find(Protocol protocol, const Endpoint& local, const Endpoint& remote,
                                                  Time now) const;
-  [[nodiscard]] size_t size() const;
+  [[nodiscard]] size_t size() const { return by_age_.size(); }
+
+ private:
+  struct Flow {
+    packet::FlowKey key;
+    guest::Owner owner;
+    Time time;
+  };
+
+  void forget_oldest();
+
+  size_t max_flows_;
+  std::chrono::seconds max_age_;
+  std::list<Flow> by_age_;  // the oldest first
+  std::unordered_map<packet::FlowKey, std::list<Flow>::iterator, packet::FlowHash> by_key_;
 };
 
 }  // namespace hyperward::detect
