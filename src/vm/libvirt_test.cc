@@ -1,0 +1,67 @@
+#include "vm/libvirt.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace hyperward::vm {
+namespace {
+
+constexpr const char* kUuid = "6695eb01-f6a4-8304-79aa-97f2502e193f";
+
+Qemu qemu(pid_t pid, std::string name, std::string uuid) {
+  return {.pid = pid, .name = std::move(name), .qmp_sockets = {}, .uuid = std::move(uuid), .taps = {"vnet0"}};
+}
+
+TEST(JoinDomains, finds_the_process_by_uuid_and_name) {
+  const auto joined = join_domains({{"web", kUuid}}, {qemu(7, "web", ""), qemu(8, "web", kUuid)});
+  ASSERT_EQ(joined.size(), 1U);
+  EXPECT_EQ(joined[0].name, "web");
+  EXPECT_EQ(joined[0].uuid, kUuid);
+  EXPECT_EQ(joined[0].qemu.pid, 8);
+  EXPECT_THAT(joined[0].qemu.taps, testing::ElementsAre("vnet0"));
+}
+
+TEST(JoinDomains, takes_a_uuid_in_either_case) {
+  EXPECT_EQ(join_domains({{"web", kUuid}}, {qemu(8, "web", "6695EB01-F6A4-8304-79AA-97F2502E193F")}).size(), 1U);
+}
+
+TEST(JoinDomains, leaves_out_a_domain_without_a_process_and_a_process_without_a_domain) {
+  EXPECT_TRUE(join_domains({{"web", kUuid}}, {}).empty());
+  EXPECT_TRUE(join_domains({{"web", kUuid}}, {qemu(8, "mail", kUuid)}).empty());
+  EXPECT_TRUE(join_domains({}, {qemu(8, "web", kUuid)}).empty());
+}
+
+// libvirt's own test driver lives in its client library: it has one running domain, "test", and no process.
+constexpr const char* kTestUri = "test:///default";
+
+TEST(Libvirt, lists_no_domain_that_has_no_qemu_here) {
+  const auto domains = running_domains(kTestUri);
+  ASSERT_TRUE(domains) << domains.error().message;
+  EXPECT_TRUE(domains->empty());
+}
+
+TEST(Libvirt, asks_no_monitor_of_a_domain_that_has_another_name) {
+  const auto tree = domain_memory_tree(qemu(8, "web", kUuid), kTestUri);
+  ASSERT_FALSE(tree);
+  EXPECT_EQ(tree.error().code, Code::kNotFound);
+}
+
+TEST(Libvirt, says_when_a_driver_lends_no_monitor) {
+  const auto tree = domain_memory_tree(qemu(8, "test", kUuid), kTestUri);
+  ASSERT_FALSE(tree);
+  EXPECT_EQ(tree.error().code, Code::kUnsupported);
+}
+
+TEST(Libvirt, names_the_uri_where_nobody_answers) {
+  const auto domains = running_domains("qemu:///system?socket=/nowhere/libvirt-sock");
+  ASSERT_FALSE(domains);
+  EXPECT_EQ(domains.error().code, Code::kNotFound);
+  EXPECT_THAT(domains.error().message, testing::StartsWith("connect to libvirt at qemu:///system?socket=/nowhere"));
+}
+
+TEST(MemoryTree, is_nothing_when_neither_a_monitor_nor_libvirt_tells) {
+  EXPECT_FALSE(memory_tree(qemu(8, "web", kUuid), kTestUri));
+}
+
+}  // namespace
+}  // namespace hyperward::vm
