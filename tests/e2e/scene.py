@@ -32,6 +32,7 @@ import kernels  # noqa: E402
 HYPERWARD = os.environ.get("HYPERWARD", str(TREE / "build/release/src/cli/hyperward"))
 CLONE_NEWNET = 0x40000000
 GUEST_ADDRESS, WORLD_ADDRESS, WORLD_NETWORK = "10.9.0.2", "10.9.0.1", "203.0.113.0/24"
+KERNEL_WORDS = f"hw.ip4={GUEST_ADDRESS}/24 hw.gw4={WORLD_ADDRESS}"
 GUARD_READY_TIMEOUT_S = 20
 USERS = "\n".join(f"{name} = {uid}" for name, uid in initramfs.USERS.items())
 
@@ -58,14 +59,7 @@ class Scene:
             kernels.get(self._kernel)  # perhaps fetched: not from inside a network that leads nowhere
             guests.chosen_accelerator()
             self._build_network()
-            self.guest = guests.Guest(
-                self._kernel,
-                memory=self._memory,
-                ram_mib=self._ram_mib,
-                tap=self.tap,
-                append=f"hw.ip4={GUEST_ADDRESS}/24 hw.gw4={WORLD_ADDRESS}",
-                extra=["-name", self.name],
-            )
+            self.guest = self._boot()
         except BaseException:
             self.__exit__()
             raise
@@ -81,6 +75,16 @@ class Scene:
         if self.guest is not None:
             self.guest.close()
         self._folder.cleanup()
+
+    def _boot(self) -> guests.Guest:
+        return guests.Guest(
+            self._kernel,
+            memory=self._memory,
+            ram_mib=self._ram_mib,
+            tap=self.tap,
+            append=KERNEL_WORDS,
+            extra=["-name", self.name],
+        )
 
     def _build_network(self) -> None:
         unshare_network()

@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { kLineBytesMax = 256 * 1024, kChunkBytes = 48 * 1024 };
+enum { kLineBytesMax = 256 * 1024, kChunkBytes = 48 * 1024, kVirtioDevicesMax = 16 };
 
 static const char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 static int port_fd;
@@ -120,8 +120,13 @@ static void handle(char* line) {
 
 static int open_port(void) {
   for (;; usleep(50 * 1000)) {  // the driver makes the node a moment after it has been loaded
-    int fd = open("/dev/vport0p1", O_RDWR | O_CLOEXEC);
-    if (fd >= 0) return fd;
+    // Named after the device's place among all that are virtio, which is not the same in every machine.
+    for (int device = 0; device < kVirtioDevicesMax; ++device) {
+      char path[32];
+      snprintf(path, sizeof path, "/dev/vport%dp1", device);
+      int fd = open(path, O_RDWR | O_CLOEXEC);
+      if (fd >= 0) return fd;
+    }
   }
 }
 
