@@ -1,4 +1,4 @@
-// What `hyperward guard --config FILE` reads: one guest, its tap, its rules.
+// One guest, its tap, its rules: what `hyperward guard --config FILE` reads, and each file of the daemon's guests.
 //
 //   [guest]
 //   name = "web"            # QEMU's -name; or pid = 4711, or qmp = "/run/web.qmp"
@@ -40,9 +40,13 @@ struct Config {
   [[nodiscard]] std::string label() const { return guest.name.empty() ? tap : guest.name; }
 };
 
+// A template holds for guests that were found: it names neither a guest nor a tap.
+enum class ConfigFor : uint8_t { kOneGuest, kFoundGuests };
+
 // Every error names the file, line and column: "web.toml:7:11: ...".
-[[nodiscard]] Result<Config> load_config(const std::filesystem::path& file);
-[[nodiscard]] Result<Config> parse_config(std::string_view text, const std::filesystem::path& file);
+[[nodiscard]] Result<Config> load_config(const std::filesystem::path& file, ConfigFor what = ConfigFor::kOneGuest);
+[[nodiscard]] Result<Config> parse_config(std::string_view text, const std::filesystem::path& file,
+                                          ConfigFor what = ConfigFor::kOneGuest);
 
 // The whole file as text; kLimit when it is longer than `max_bytes`.
 [[nodiscard]] Result<std::string> read_file(const std::filesystem::path& file, size_t max_bytes);

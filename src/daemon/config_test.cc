@@ -50,6 +50,16 @@ TEST(Config, says_what_is_missing) {
   EXPECT_EQ(message_of("guest.name = 'web'"), "dir/web.toml: [guard] needs a tap");
 }
 
+TEST(Config, of_guests_that_are_found_names_neither_guest_nor_tap) {
+  const auto config = parse_config("guard = {rules = 'r'}", "dir/found.toml", ConfigFor::kFoundGuests);
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->rules, "dir/r");
+  const auto wrong = parse_config("guard = {rules = 'r', tap = 't'}", "found.toml", ConfigFor::kFoundGuests);
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().message,
+            "found.toml:1:23: unknown key 'tap' in [guard]; known are: rules, default, max_flows");
+}
+
 TEST(Config, refuses_values_out_of_range) {
   EXPECT_EQ(message_of("guest.pid=1\nguard = {tap='t', rules='r', max_flows = 0}"),
             "dir/web.toml:2:42: guard.max_flows must be from 1 to 16000000");

@@ -18,8 +18,9 @@ Result<vm::Qemu> find_qemu(const GuestSource& source) {
   return vm::qemu_by_name(source.name);
 }
 
-Result<std::unique_ptr<memory::PhysicalMemory>> open_memory(const vm::Qemu& qemu, Access access) {
-  const std::optional<std::string> tree = vm::memory_tree(qemu);
+Result<std::unique_ptr<memory::PhysicalMemory>> open_memory(const vm::Qemu& qemu, Access access,
+                                                            const std::string& libvirt_uri) {
+  const std::optional<std::string> tree = vm::memory_tree(qemu, libvirt_uri);
   memory::OpenOptions options;
   if (tree) options.mtree = *tree;
   options.force_process_reads = access == Access::kReadv;

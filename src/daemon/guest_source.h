@@ -29,6 +29,8 @@ struct GuestSource {
 };
 
 [[nodiscard]] Result<vm::Qemu> find_qemu(const GuestSource& source);
-[[nodiscard]] Result<std::unique_ptr<memory::PhysicalMemory>> open_memory(const vm::Qemu& qemu, Access access);
+// `libvirt_uri` is asked for the memory's layout when the monitor is libvirt's (vm/libvirt.h says what "" is).
+[[nodiscard]] Result<std::unique_ptr<memory::PhysicalMemory>> open_memory(const vm::Qemu& qemu, Access access,
+                                                                          const std::string& libvirt_uri = "");
 
 }  // namespace hyperward::daemon

@@ -11,6 +11,11 @@ policy::Names names_of(const Config& config) {
 
 Result<policy::RuleSet> load_rules(const std::filesystem::path& file, const policy::Names& names) {
   HW_TRY(const std::string text, read_file(file, policy::kTextMaxBytes));
+  return compile_rules(text, file, names);
+}
+
+Result<policy::RuleSet> compile_rules(std::string_view text, const std::filesystem::path& file,
+                                      const policy::Names& names) {
   auto rules = policy::compile(text, names);
   if (rules) return *std::move(rules);
 

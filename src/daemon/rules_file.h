@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string_view>
 
 #include "base/result.h"
 #include "daemon/config.h"
@@ -13,5 +14,8 @@ namespace hyperward::daemon {
 
 // All mistakes in one Error, each with its line and a mark below the place.
 [[nodiscard]] Result<policy::RuleSet> load_rules(const std::filesystem::path& file, const policy::Names& names);
+// The same of a text that was read from the file.
+[[nodiscard]] Result<policy::RuleSet> compile_rules(std::string_view text, const std::filesystem::path& file,
+                                                    const policy::Names& names);
 
 }  // namespace hyperward::daemon
