@@ -13,6 +13,9 @@ namespace hyperward::detect {
 class Networks {
  public:
   static constexpr size_t kMaxNetworks = 1'000'000;
+  struct Range {
+    IpAddress first, last;  // both belong to it
+  };
 
   Networks() = default;  // empty: contains nothing
 
@@ -23,12 +26,10 @@ class Networks {
   [[nodiscard]] bool contains(const IpAddress& address) const;  // O(log n)
   [[nodiscard]] bool empty() const { return ranges_.empty(); }
   [[nodiscard]] size_t size() const { return ranges_.size(); }  // of disjoint ranges, fewer than lines perhaps
+  [[nodiscard]] const std::vector<Range>& ranges() const { return ranges_; }  // sorted, disjoint
 
  private:
-  struct Range {
-    IpAddress first, last;  // both belong to it
-  };
-  std::vector<Range> ranges_;  // sorted, disjoint
+  std::vector<Range> ranges_;
 };
 
 }  // namespace hyperward::detect
