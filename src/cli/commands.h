@@ -20,6 +20,7 @@ void add_read_commands(CLI::App& app, Chosen& chosen);     // ps, ss, owner
 void add_rules_commands(CLI::App& app, Chosen& chosen);    // rules check
 void add_guard_commands(CLI::App& app, Chosen& chosen);    // guard, reload, detach
 void add_flow_commands(CLI::App& app, Chosen& chosen);     // flows, explain
+void add_daemon_command(CLI::App& app, Chosen& chosen);    // daemon
 void add_control_commands(CLI::App& app, Chosen& chosen);  // status, rule, alerts, events, respond
 
 }  // namespace hyperward::cli

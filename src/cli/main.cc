@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
   hyperward::cli::add_rules_commands(app, chosen);
   hyperward::cli::add_guard_commands(app, chosen);
   hyperward::cli::add_flow_commands(app, chosen);
+  hyperward::cli::add_daemon_command(app, chosen);
   hyperward::cli::add_control_commands(app, chosen);
 
   try {

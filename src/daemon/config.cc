@@ -80,7 +80,9 @@ Result<std::string> read_file(const std::filesystem::path& file, size_t max_byte
 
 Result<Config> load_config(const std::filesystem::path& file, ConfigFor what) {
   HW_TRY(const std::string text, read_file(file, kMaxConfigBytes));
-  return parse_config(text, file, what);
+  HW_TRY(Config config, parse_config(text, file, what));
+  HW_OK(load_listed(config.detection));
+  return config;
 }
 
 Result<Config> parse_config(std::string_view text, const std::filesystem::path& file, ConfigFor what) {
@@ -90,6 +92,8 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
   HW_TRY(Section guard, root.take_section("guard"));
   HW_TRY(const Section users, root.take_section("users"));
   HW_TRY(const Section groups, root.take_section("groups"));
+  HW_TRY(Section detect, root.take_section("detect"));
+  HW_TRY(Section respond, root.take_section("respond"));
   HW_OK(root.refuse_others());
 
   Config config;
@@ -97,6 +101,7 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
   HW_OK(read_guard(guard, what, file, config));
   HW_TRY(config.users, read_ids(users));
   HW_TRY(config.groups, read_ids(groups));
+  HW_TRY(config.detection, read_detection(detect, respond, file, config.users));
   return config;
 }
 

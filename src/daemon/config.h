@@ -14,6 +14,8 @@
 //   alice = 1000
 //   [groups]
 //   staff = 50
+//
+//   [detect] and [respond]  # what counts as an attack, and what is done about it: daemon/detection_config.h
 #pragma once
 
 #include <cstdint>
@@ -23,6 +25,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "daemon/detection_config.h"
 #include "daemon/guest_source.h"
 
 namespace hyperward::daemon {
@@ -35,6 +38,7 @@ struct Config {
   uint32_t max_flows = 65536;
   std::map<std::string, uint32_t> users;
   std::map<std::string, uint32_t> groups;
+  Detection detection;
 
   // What the guest is called in messages and under /run/hyperward: its name, or the tap's when it has none.
   [[nodiscard]] std::string label() const { return guest.name.empty() ? tap : guest.name; }
@@ -43,7 +47,8 @@ struct Config {
 // A template holds for guests that were found: it names neither a guest nor a tap.
 enum class ConfigFor : uint8_t { kOneGuest, kFoundGuests };
 
-// Every error names the file, line and column: "web.toml:7:11: ...".
+// Every error names the file, line and column: "web.toml:7:11: ...". load_config reads the list of networks too, if one
+// is named; not the rules (daemon/rules_file.h).
 [[nodiscard]] Result<Config> load_config(const std::filesystem::path& file, ConfigFor what = ConfigFor::kOneGuest);
 [[nodiscard]] Result<Config> parse_config(std::string_view text, const std::filesystem::path& file,
                                           ConfigFor what = ConfigFor::kOneGuest);

@@ -20,7 +20,8 @@ namespace {
 
 constexpr uint64_t kTicksPerLook = 10;  // the guest is looked after once a second
 constexpr size_t kFlowsSweptPerTick = 8192;
-constexpr int kFramesPerTurn = 256;  // then signals and the tick get their turn
+constexpr int kFramesPerTurn = 256;             // then signals and the tick get their turn
+constexpr unsigned kFlowsLoggedPerSecond = 50;  // a guest decides how many flows there are to log
 
 Result<std::unique_ptr<guest::Guest>> attach_guest(const vm::Qemu& qemu, Access access) {
   HW_TRY(auto memory, open_memory(qemu, access));
@@ -218,7 +219,20 @@ datapath::Judgement Guard::remembered(const filter::Judgement& judgement) const 
           .owner = pack(judgement.owner, judgement.decision.rule)};
 }
 
-void Guard::log(const filter::Judgement& judgement) const {
+bool Guard::may_log() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - log_second_ >= std::chrono::seconds(1)) {
+    if (not_logged_ > 0) spdlog::info("{}: {} more flows were not logged", config_.label(), not_logged_);
+    log_second_ = now;
+    logged_ = not_logged_ = 0;
+  }
+  const bool may = logged_ < kFlowsLoggedPerSecond;
+  ++(may ? logged_ : not_logged_);
+  return may;
+}
+
+void Guard::log(const filter::Judgement& judgement) {
+  if ((!judgement.decision.log && judgement.decision.audited().empty()) || !may_log()) return;
   const auto describe = [&] {
     return fmt::format("{} {} {} -> {} from {}", policy::to_string(judgement.flow.direction),
                        to_string(judgement.flow.protocol), to_string(judgement.flow.local),

@@ -107,7 +107,8 @@ class Guard {
   void tick();
   void look_after_guest();
   [[nodiscard]] datapath::Judgement remembered(const filter::Judgement& judgement) const;
-  void log(const filter::Judgement& judgement) const;
+  void log(const filter::Judgement& judgement);
+  [[nodiscard]] bool may_log();
   void save() const;
 
   std::filesystem::path config_file_;
@@ -125,6 +126,8 @@ class Guard {
   uint64_t unreadable_flows_ = 0;
   bool told_unreadable_ = false;
   bool interrupted_ = false;  // by the listener
+  std::chrono::steady_clock::time_point log_second_;
+  unsigned logged_ = 0, not_logged_ = 0;  // lines about flows, within that second
   uint64_t ticks_ = 0;
   Fd poll_, timer_, guest_process_;
 };

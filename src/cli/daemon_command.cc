@@ -1,0 +1,65 @@
+// daemon: guards every guest that the configuration names or finds, until it is told to stop.
+#include <poll.h>
+#include <signal.h>
+
+#include <memory>
+
+#include <spdlog/spdlog.h>
+
+#include "cli/commands.h"
+#include "daemon/daemon.h"
+#include "daemon/foreground.h"
+#include "daemon/http_server.h"
+
+namespace hyperward::cli {
+namespace {
+
+struct DaemonOptions {
+  std::string config = "/etc/hyperward/hyperward.toml";
+  bool check = false;
+};
+
+Result<void> run_daemon(const DaemonOptions& options) {
+  HW_TRY(const Fd signals, daemon::watch_signals());  // before there are threads that could take them
+  HW_TRY(const auto running, daemon::Daemon::start(options.config));
+  const daemon::DaemonConfig& config = running->config();
+  HW_TRY(const auto server, daemon::HttpServer::start({.control = config.socket,
+                                                       .read = config.read_socket,
+                                                       .control_group = config.socket_group,
+                                                       .read_group = config.read_group},
+                                                      *running));
+  spdlog::info("listening on {}", config.socket.native());
+  for (;;) {
+    pollfd waiting{signals.get(), POLLIN, 0};
+    ::poll(&waiting, 1, static_cast<int>(daemon::Daemon::kTick.count()));
+    running->tick();
+    const int signal = daemon::next_signal(signals);
+    if (signal == SIGHUP) {
+      if (const auto reloaded = running->reload(); !reloaded)
+        spdlog::error("all stays as it is: {}", reloaded.error().message);
+    } else if (signal != 0) {
+      return {};
+    }
+  }
+}
+
+// What the daemon would say of its configuration, without one.
+Result<void> check_config(const DaemonOptions& options) {
+  HW_TRY(const daemon::DaemonConfig config, daemon::load_daemon_config(options.config));
+  fmt::print("{}: {} guests{}\n", options.config, config.guests.size(),
+             config.find ? ", and those that are found" : "");
+  return {};
+}
+
+}  // namespace
+
+void add_daemon_command(CLI::App& app, Chosen& chosen) {
+  const auto options = std::make_shared<DaemonOptions>();
+  CLI::App* daemon = app.add_subcommand("daemon", "guard all guests, in the foreground, until interrupted");
+  daemon->add_option("--config", options->config, "sockets, guests, and where alerts come from")->capture_default_str();
+  daemon->add_flag("--check", options->check, "only say what is wrong with the configuration");
+  daemon->callback(
+      [=, &chosen] { chosen.action = [=] { return options->check ? check_config(*options) : run_daemon(*options); }; });
+}
+
+}  // namespace hyperward::cli

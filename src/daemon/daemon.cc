@@ -1,0 +1,444 @@
+#include "daemon/daemon.h"
+
+#include <algorithm>
+#include <set>
+
+#include <spdlog/spdlog.h>
+
+#include "daemon/api_json.h"
+#include "daemon/flow_json.h"
+#include "daemon/metrics.h"
+#include "daemon/state.h"
+#include "datapath/flow_reader.h"
+#include "detect/ids_alert.h"
+#include "vm/libvirt.h"
+
+namespace hyperward::daemon {
+namespace {
+
+using Json = nlohmann::json;
+using namespace std::chrono_literals;
+
+constexpr auto kFindEvery = 1s;
+
+Json summary_json(const std::string& name, const GuardedGuest& guest, const GuestStatus& status) {
+  return {{"name", name},
+          {"tap", guest.tap()},
+          {"state", to_string(status.state)},
+          {"rules", status.file_rules + status.run_time_rules},
+          {"flows", status.flows}};
+}
+
+Json guest_json(const std::string& name, const GuardedGuest& guest) {
+  const GuestStatus status = guest.status();
+  return {{"name", name},
+          {"tap", guest.tap()},
+          {"state", to_string(status.state)},
+          {"problem", status.problem.empty() ? Json(nullptr) : Json(status.problem)},
+          {"qemu_pid", status.qemu_pid == 0 ? Json(nullptr) : Json(status.qemu_pid)},
+          {"kernel", status.kernel.empty() ? Json(nullptr) : Json(guest::printable(status.kernel))},
+          {"default", guest.config().default_allow ? "allow" : "deny"},
+          {"rules", {{"file", status.file_rules}, {"run_time", status.run_time_rules}}},
+          {"flows", status.flows},
+          {"counters", counters_json(status.counters)},
+          {"detectors", {{"accounts", status.detector_accounts}, {"bytes", status.detector_bytes}}},
+          {"since", status.since ? Json(to_rfc3339(*status.since)) : Json(nullptr)}};
+}
+
+template <typename Row>
+Result<Json> array_of(const Result<std::vector<Row>>& rows) {
+  if (!rows) return std::unexpected(rows.error());
+  Json array = Json::array();
+  for (const Row& row : *rows) array.push_back(to_json(row));
+  return array;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Daemon>> Daemon::start(const std::filesystem::path& config_file, GuestAccess access) {
+  HW_TRY(DaemonConfig config, load_daemon_config(config_file));
+  HW_TRY(std::unique_ptr<Store> store, Store::open(config.database));
+  HW_TRY(IdsIntake ids, IdsIntake::open(config.ids));
+  std::unique_ptr<Daemon> daemon(new Daemon(std::filesystem::absolute(config_file), std::move(config), std::move(store),
+                                            std::move(ids), std::move(access)));
+  daemon->expire_rules();  // what ran out while nobody looked is not put in force for a moment
+  for (const GuestFile& file : daemon->config_.guests) daemon->guard(file);
+  daemon->finder_ = std::jthread([self = daemon.get()](const std::stop_token& stop) { self->look_for_guests(stop); });
+  return daemon;
+}
+
+Daemon::Daemon(std::filesystem::path config_file, DaemonConfig config, std::unique_ptr<Store> store, IdsIntake ids,
+               GuestAccess access)
+    : config_file_(std::move(config_file)),
+      access_(std::move(access)),
+      store_(std::move(store)),
+      ids_(std::move(ids)),
+      config_(std::move(config)) {}
+
+Daemon::~Daemon() {
+  events_.close();
+  finder_ = {};
+  guests_.clear();
+}
+
+// -- guests ---------------------------------------------------------------------------------------------------------
+
+Daemon::Guests Daemon::all() const {
+  const std::shared_lock lock(mutex_);
+  return guests_;
+}
+
+Result<std::shared_ptr<GuardedGuest>> Daemon::find(std::string_view name) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = guests_.find(name);
+  if (found == guests_.end()) return fail(Code::kNotFound, "there is no guest '{}'", guest::printable(name));
+  return found->second;
+}
+
+void Daemon::guard(const GuestFile& file) {
+  auto guest = std::make_shared<GuardedGuest>(
+      GuardedGuest::Setup{.config = file.config, .config_file = file.file, .access = access_}, *store_, events_);
+  const std::string name = guest->name();
+  const std::unique_lock lock(mutex_);
+  guests_.insert_or_assign(name, std::move(guest));
+}
+
+void Daemon::look_for_guests(const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any woken;
+  std::unique_lock lock(mutex);
+  while (!stop.stop_requested()) {
+    {
+      const std::lock_guard reloading(reloading_);
+      std::optional<Find> find;
+      {
+        const std::shared_lock shared(mutex_);
+        find = config_.find;
+      }
+      if (find) take_found(*find);
+    }
+    woken.wait_for(lock, stop, kFindEvery, [] { return false; });
+  }
+}
+
+// Guests that nobody wrote a file for come and go with their virtual machines. One with several taps is guarded on
+// each of them: a card that nobody guards would be the way out.
+void Daemon::take_found(const Find& find) {
+  std::map<std::string, Found> running;
+  const auto add = [&](const vm::Qemu& qemu, const std::string& tap) {
+    const std::string name = qemu.name.empty() ? tap : qemu.name;
+    running.try_emplace(running.contains(name) ? fmt::format("{}@{}", name, tap) : name,
+                        Found{.pid = qemu.pid, .start_time = qemu.start_time, .tap = tap});
+  };
+  std::set<pid_t> of_libvirt;
+  if (!find.libvirt.empty()) {
+    const auto domains = vm::running_domains(find.libvirt);
+    if (!domains) return tell_trouble(domains.error().message);  // who is not seen has not gone
+    for (const vm::Domain& domain : *domains) {
+      of_libvirt.insert(domain.qemu.pid);
+      for (const std::string& tap : domain.qemu.taps) add(domain.qemu, tap);
+    }
+  }
+  for (const vm::Qemu& qemu : vm::all_qemus())
+    if (!of_libvirt.contains(qemu.pid))
+      for (const std::string& tap : qemu.taps)
+        if (find.matches(tap)) add(qemu, tap);
+  tell_trouble("");
+
+  std::vector<std::shared_ptr<GuardedGuest>> gone;  // end outside of the lock
+  {
+    const std::unique_lock lock(mutex_);
+    std::erase_if(found_, [&](const auto& known) {
+      const auto still = running.find(known.first);
+      if (still != running.end() && still->second == known.second) return false;
+      if (auto guest = guests_.extract(known.first)) gone.push_back(std::move(guest.mapped()));
+      return true;
+    });
+    for (const GuestFile& file : config_.guests)
+      std::erase_if(running, [&](const auto& one) {
+        return one.first == file.config.label() || one.second.tap == file.config.tap;
+      });
+  }
+  gone.clear();
+  for (const auto& [name, found] : running) {
+    if (found_.contains(name)) continue;
+    guard(find.guest(name, found.pid, found.tap));
+    const std::unique_lock lock(mutex_);
+    found_.emplace(name, found);
+  }
+}
+
+// Once, until it is over.
+void Daemon::tell_trouble(const std::string& trouble) {
+  if (!trouble.empty() && trouble != finding_trouble_) spdlog::warn("guests cannot be looked for: {}", trouble);
+  finding_trouble_ = trouble;
+}
+
+// -- what time asks for ---------------------------------------------------------------------------------------------
+
+void Daemon::tick() {
+  expire_rules();
+  ids_.read([this](const std::string& guest, std::string_view line) {
+    ++ids_lines_;
+    if (const auto taken = take_ids_line(guest, line); !taken) ++ids_mistakes_;
+  });
+}
+
+void Daemon::expire_rules() {
+  const auto expired = store_->expire(wall_now());
+  if (!expired) {
+    spdlog::error("rules that have expired are still in force: {}", expired.error().message);
+    return;
+  }
+  std::set<std::string> guests;
+  for (const StoredRule& rule : *expired) {
+    guests.insert(rule.guest);
+    events_.publish("rule-removed", rule.guest, to_json(rule));
+  }
+  for (const std::string& name : guests)
+    if (const auto applied = apply(name); !applied) spdlog::error("{}: {}", name, applied.error().message);
+}
+
+// -- the control interface ------------------------------------------------------------------------------------------
+
+Result<Json> Daemon::status() {
+  Json guests = Json::array(), problems = Json::array();
+  size_t rules = 0;
+  for (const auto& [name, guest] : all()) {
+    const GuestStatus status = guest->status();
+    guests.push_back(summary_json(name, *guest, status));
+    rules += status.file_rules + status.run_time_rules;
+    if (status.state == GuestStatus::State::kFailed) problems.push_back(fmt::format("{}: {}", name, status.problem));
+    if (status.state == GuestStatus::State::kUnreadable)
+      problems.push_back(fmt::format("{}: its kernel is not found; its flows meet the default", name));
+  }
+  HW_TRY(const Store::Totals totals, store_->totals(std::chrono::floor<std::chrono::days>(wall_now())));
+  const std::chrono::duration<double> uptime = std::chrono::steady_clock::now() - started_;
+  return Json{{"version", HYPERWARD_VERSION},
+              {"uptime_s", uptime.count()},
+              {"guests", std::move(guests)},
+              {"health", {{"state", problems.empty() ? "ok" : "degraded"}, {"problems", problems}}},
+              {"rules", rules},
+              {"alerts_today", totals.alerts},
+              {"responses_in_force", totals.responses_in_force},
+              {"last_event", events_.last_id()}};
+}
+
+Result<Json> Daemon::guests() {
+  Json array = Json::array();
+  for (const auto& [name, guest] : all()) array.push_back(guest_json(name, *guest));
+  return array;
+}
+
+Result<Json> Daemon::guest(std::string_view name) {
+  HW_TRY(const auto guest, find(name));
+  return guest_json(guest->name(), *guest);
+}
+
+// From the pinned table, beside the guest's thread: a long list holds up no packet.
+Result<Json> Daemon::flows(std::string_view name, bool denied_only, size_t limit) {
+  HW_TRY(const auto guest, find(name));
+  Json array = Json::array();
+  const std::string pins = guest->status().pins;
+  if (pins.empty()) return array;
+  HW_TRY(const GuardState state, load_state(guest->name()));
+  HW_TRY(const auto table, datapath::FlowReader::open(pins));
+  HW_OK(table.for_each_flow([&](const datapath::FlowRecord& record) {
+    if (!denied_only || record.verdict() == datapath::Verdict::kDeny) array.push_back(flow_json(state, record));
+    return array.size() < limit;
+  }));
+  return array;
+}
+
+Result<Json> Daemon::rules(std::string_view name) {
+  HW_TRY(const auto guest, find(name));
+  HW_TRY(const auto file, guest->file_rules());
+  HW_TRY(Json run_time, array_of(store_->rules(name)));
+  Json lines = Json::array();
+  for (const policy::Rule& rule : file.rules)
+    lines.push_back({{"line", rule.line}, {"text", guest::printable(rule.text)}});
+  return Json{{"default", policy::to_string(file.default_verdict)},
+              {"run_time", std::move(run_time)},
+              {"file", std::move(lines)}};
+}
+
+Result<void> Daemon::apply(std::string_view name) {
+  const auto guest = find(name);
+  return guest ? (*guest)->apply_rules() : Result<void>();  // a rule may outlive its guest's configuration
+}
+
+Result<StoredRule> Daemon::rule_of(std::string_view guest, int64_t id) const {
+  HW_TRY(StoredRule rule, store_->rule(id));
+  if (rule.guest != guest)
+    return fail(Code::kNotFound, "'{}' has no rule {}; it is a rule of '{}'", guest::printable(guest), id, rule.guest);
+  return rule;
+}
+
+Result<Json> Daemon::add_rule(std::string_view name, std::string_view text) {
+  HW_TRY(const auto guest, find(name));
+  HW_TRY(const policy::RunTimeRule rule, guest->compile(text));
+  const WallTime now = wall_now();
+  StoredRule stored{.guest = guest->name(), .text = rule.rule.text, .created = now};
+  if (rule.duration) stored.expires = now + *rule.duration;
+  HW_TRY(stored, store_->add_rule(std::move(stored)));
+  HW_OK(apply(name));
+  events_.publish("rule-added", stored.guest, to_json(stored));
+  return to_json(stored);
+}
+
+Result<Json> Daemon::replace_rule(std::string_view name, int64_t id, std::string_view text) {
+  HW_TRY(const auto guest, find(name));
+  HW_TRY(const policy::RunTimeRule rule, guest->compile(text));
+  HW_OK(rule_of(name, id));
+  std::optional<WallTime> expires;
+  if (rule.duration) expires = wall_now() + *rule.duration;
+  HW_TRY(const StoredRule stored, store_->replace_rule(id, rule.rule.text, expires));
+  HW_OK(apply(name));
+  events_.publish("rule-replaced", stored.guest, to_json(stored));
+  return to_json(stored);
+}
+
+Result<Json> Daemon::remove_rule(std::string_view name, int64_t id) {
+  HW_OK(rule_of(name, id));
+  HW_TRY(const StoredRule removed, store_->remove_rule(id));
+  HW_OK(apply(name));
+  events_.publish("rule-removed", removed.guest, to_json(removed));
+  return to_json(removed);
+}
+
+Result<Json> Daemon::alerts(const Query& query) {
+  return array_of(store_->alerts(query));
+}
+
+Result<Json> Daemon::responses(const Query& query) {
+  return array_of(store_->responses(query));
+}
+
+Result<Json> Daemon::response(int64_t id) {
+  HW_TRY(const StoredResponse response, store_->response(id));
+  HW_TRY(const StoredAlert alert, store_->alert(response.alert));
+  Json value = to_json(response);
+  value["answered"] = to_json(alert);
+  return value;
+}
+
+Result<Json> Daemon::undo(int64_t id) {
+  HW_TRY(const StoredResponse undone, store_->undo(id, wall_now()));
+  HW_OK(apply(undone.guest));
+  events_.publish("response-undone", undone.guest, to_json(undone));
+  return to_json(undone);
+}
+
+Result<Json> Daemon::take_ids_line(std::string_view name, std::string_view line) {
+  HW_TRY(const auto alert, detect::parse_ids_line(line));
+  Json answer{{"alert", nullptr}, {"response", nullptr}};
+  if (!alert) return answer;
+  Guests asked;
+  if (name.empty()) {
+    asked = all();
+  } else {
+    HW_TRY(auto guest, find(name));
+    asked.emplace(name, std::move(guest));
+  }
+  for (const auto& [_, guest] : asked) {
+    HW_TRY(const auto taken, guest->take(*alert));
+    if (!taken) continue;
+    ++ids_alerts_;
+    answer["alert"] = to_json(taken->alert);
+    if (taken->response) answer["response"] = to_json(*taken->response);
+    break;
+  }
+  return answer;
+}
+
+// Everything is read and checked first. What cannot change while a guest is guarded (its tap, its process) makes it a
+// new guest, whose programs take over the flows that they know.
+Result<Json> Daemon::reload() {
+  const std::lock_guard reloading(reloading_);
+  HW_TRY(DaemonConfig config, load_daemon_config(config_file_));
+  if (config.socket != config_.socket || config.read_socket != config_.read_socket ||
+      config.database != config_.database || config.ids != config_.ids)
+    return fail(Code::kInvalid, "{}: sockets, the database and [[ids]] take a restart to change",
+                config_file_.string());
+
+  Guests gone = all();
+  for (const GuestFile& file : config.guests) {
+    const auto known = gone.extract(file.config.label());
+    if (known.empty()) {
+      guard(file);
+    } else if (const auto adopted = known.mapped()->adopt(file.config); !adopted) {
+      spdlog::info("{}: guarded anew: {}", file.config.label(), adopted.error().message);
+      {
+        const std::unique_lock lock(mutex_);
+        guests_.erase(file.config.label());
+      }
+      guard(file);
+    }
+  }
+  {
+    const std::unique_lock lock(mutex_);
+    for (const auto& [name, _] : gone)
+      if (!found_.contains(name) || !config.find) guests_.erase(name);
+    config_ = std::move(config);
+  }
+  gone.clear();  // ends their threads
+  spdlog::set_level(config_.log_level);
+  HW_TRY(const Json now, status());
+  events_.publish("reloaded", "", {{"guests", now["guests"].size()}, {"rules", now["rules"]}});
+  return Json{{"guests", now["guests"].size()}, {"rules", now["rules"]}};
+}
+
+Result<std::string> Daemon::metrics() {
+  using enum Metrics::Type;
+  std::vector<std::pair<std::string, GuestStatus>> guests;
+  for (const auto& [name, guest] : all()) guests.emplace_back(name, guest->status());
+
+  Metrics metrics;
+  const auto each = [&](std::string_view family, Metrics::Type type, std::string_view help, auto&& value) {
+    metrics.family(family, type, help);
+    for (const auto& [name, status] : guests) metrics.sample({{"guest", name}}, uint64_t{value(status)});
+  };
+  metrics.family("hyperward_build_info", kGauge, "1, with the version.");
+  metrics.sample({{"version", HYPERWARD_VERSION}}, uint64_t{1});
+  metrics.family("hyperward_guest_state", kGauge, "1 for the state that the guest is in.");
+  for (const auto& [name, status] : guests)
+    for (const auto state : {GuestStatus::State::kAbsent, GuestStatus::State::kFailed, GuestStatus::State::kUnreadable,
+                             GuestStatus::State::kGuarded})
+      metrics.sample({{"guest", name}, {"state", to_string(state)}}, uint64_t{state == status.state});
+  each("hyperward_guest_flows", kGauge, "Flows in the guest's flow map.", [](const auto& s) { return s.flows; });
+  metrics.family("hyperward_guest_rules", kGauge, "Rules in force, by where they come from.");
+  for (const auto& [name, status] : guests) {
+    metrics.sample({{"guest", name}, {"source", "file"}}, uint64_t{status.file_rules});
+    metrics.sample({{"guest", name}, {"source", "run_time"}}, uint64_t{status.run_time_rules});
+  }
+  metrics.family("hyperward_frames_total", kCounter, "Frames, by what happened to them.");
+  for (const auto& [name, status] : guests)
+    for (unsigned i = 0; i < HW_COUNTERS; ++i) {
+      const auto counter = static_cast<hw_counter>(i);
+      metrics.sample({{"guest", name}, {"result", datapath::to_string(counter)}}, status.counters[counter]);
+    }
+  each("hyperward_hold_lost_total", kCounter, "Frames that could not be queued for judgement.",
+       [](const auto& s) { return s.counters.hold_lost; });
+  each("hyperward_flows_judged_total", kCounter, "Flows judged.", [](const auto& s) { return s.judged; });
+  each("hyperward_flows_unreadable_total", kCounter, "Flows that met the default while the guest could not be read.",
+       [](const auto& s) { return s.unreadable_flows; });
+  each("hyperward_detector_accounts", kGauge, "Owners that the detectors keep an account of.",
+       [](const auto& s) { return s.detector_accounts; });
+  each("hyperward_detector_bytes", kGauge, "Memory of these accounts.", [](const auto& s) { return s.detector_bytes; });
+  metrics.family("hyperward_findings_total", kCounter, "Findings of detectors and IDSs, by kind.");
+  for (const auto& [name, status] : guests)
+    for (size_t kind = 0; kind < detect::kKinds; ++kind)
+      metrics.sample({{"guest", name}, {"kind", detect::to_string(static_cast<detect::Kind>(kind))}},
+                     status.findings[kind]);
+  each("hyperward_findings_dropped_total", kCounter, "Findings beyond what is kept at once.",
+       [](const auto& s) { return s.findings_overflowed; });
+  each("hyperward_responses_total", kCounter, "Responses, those of learning mode too.",
+       [](const auto& s) { return s.responses; });
+  metrics.family("hyperward_ids_lines_total", kCounter, "Lines of IDSs, by what they were.");
+  metrics.sample({{"result", "alert"}}, ids_alerts_.load());
+  metrics.sample({{"result", "invalid"}}, ids_mistakes_.load());
+  metrics.sample({{"result", "other"}}, ids_lines_.load() - ids_alerts_.load() - ids_mistakes_.load());
+  return metrics.text();
+}
+
+}  // namespace hyperward::daemon

@@ -1,0 +1,102 @@
+// The daemon: the guests that are configured or found, the store, the control interface, the IDSs that report.
+//
+// Each guest has a thread of its own (guarded_guest.h), the control interface has some, and one looks for guests. The
+// main thread waits for signals and keeps time.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "daemon/daemon_config.h"
+#include "daemon/events.h"
+#include "daemon/guarded_guest.h"
+#include "daemon/ids_intake.h"
+#include "daemon/operations.h"
+#include "daemon/store.h"
+
+namespace hyperward::daemon {
+
+class Daemon final : public Operations {
+ public:
+  // Reads everything first: a mistake in any file leaves nothing half-done. `access` is how guests are found.
+  [[nodiscard]] static Result<std::unique_ptr<Daemon>> start(const std::filesystem::path& config_file,
+                                                             GuestAccess access = {});
+  // The guests' programs stay on their taps: known flows go on, new ones meet the default until a daemon comes back.
+  ~Daemon() override;
+
+  // What time asks for: rules that expire, lines of the IDSs. To be called every kTick.
+  static constexpr std::chrono::milliseconds kTick{200};
+  void tick();
+
+  [[nodiscard]] const DaemonConfig& config() const { return config_; }
+
+  [[nodiscard]] Result<Json> status() override;
+  [[nodiscard]] Result<Json> guests() override;
+  [[nodiscard]] Result<Json> guest(std::string_view name) override;
+  [[nodiscard]] Result<Json> flows(std::string_view name, bool denied_only, size_t limit) override;
+  [[nodiscard]] Result<Json> rules(std::string_view guest) override;
+  [[nodiscard]] Result<Json> add_rule(std::string_view guest, std::string_view text) override;
+  [[nodiscard]] Result<Json> replace_rule(std::string_view guest, int64_t id, std::string_view text) override;
+  [[nodiscard]] Result<Json> remove_rule(std::string_view guest, int64_t id) override;
+  [[nodiscard]] Result<Json> alerts(const Query& query) override;
+  [[nodiscard]] Result<Json> responses(const Query& query) override;
+  [[nodiscard]] Result<Json> response(int64_t id) override;
+  [[nodiscard]] Result<Json> undo(int64_t response) override;
+  [[nodiscard]] Result<Json> take_ids_line(std::string_view guest, std::string_view line) override;
+  [[nodiscard]] Result<Json> reload() override;
+  [[nodiscard]] Result<std::string> metrics() override;
+  [[nodiscard]] Events& events() override { return events_; }
+
+ private:
+  using Guests = std::map<std::string, std::shared_ptr<GuardedGuest>, std::less<>>;
+
+  Daemon(std::filesystem::path config_file, DaemonConfig config, std::unique_ptr<Store> store, IdsIntake ids,
+         GuestAccess access);
+
+  [[nodiscard]] Guests all() const;
+  [[nodiscard]] Result<std::shared_ptr<GuardedGuest>> find(std::string_view name) const;
+  void guard(const GuestFile& file);
+  void look_for_guests(const std::stop_token& stop);
+  void take_found(const Find& find);
+  void tell_trouble(const std::string& trouble);
+  void expire_rules();
+  // Carries a change of the store into force; the change itself is made already.
+  [[nodiscard]] Result<void> apply(std::string_view guest);
+  [[nodiscard]] Result<StoredRule> rule_of(std::string_view guest, int64_t id) const;
+
+  const std::filesystem::path config_file_;
+  const GuestAccess access_;
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  std::unique_ptr<Store> store_;
+  Events events_;
+  IdsIntake ids_;  // of the main thread
+
+  // A guest that nobody wrote a file for, in this run of its virtual machine.
+  struct Found {
+    pid_t pid = 0;
+    uint64_t start_time = 0;
+    std::string tap;
+    bool operator==(const Found&) const = default;
+  };
+
+  std::string finding_trouble_;      // of the thread that looks
+  std::mutex reloading_;             // one at a time, and no guest is found meanwhile
+  mutable std::shared_mutex mutex_;  // of what follows
+  DaemonConfig config_;
+  Guests guests_;
+  std::map<std::string, Found> found_;
+
+  std::atomic<uint64_t> ids_lines_{0}, ids_mistakes_{0}, ids_alerts_{0};
+  std::jthread finder_;
+};
+
+}  // namespace hyperward::daemon

@@ -1,0 +1,355 @@
+#include "daemon/guarded_guest.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include <spdlog/spdlog.h>
+
+#include "base/time.h"
+#include "daemon/api_json.h"
+#include "daemon/rules_file.h"
+
+namespace hyperward::daemon {
+namespace {
+
+using State = GuestStatus::State;
+using namespace std::chrono_literals;
+
+constexpr auto kLookEvery = 1s;     // for a guest that does not run
+constexpr auto kTickEvery = 500ms;  // of the detectors, and of what status() tells
+constexpr auto kTaskDeadline = 30s;
+
+Error stopping() {
+  return {Code::kSystem, "hyperward is ending"};
+}
+
+}  // namespace
+
+std::string_view to_string(GuestStatus::State state) {
+  switch (state) {
+    case State::kAbsent: return "absent";
+    case State::kFailed: return "failed";
+    case State::kUnreadable: return "unreadable";
+    case State::kGuarded: break;
+  }
+  return "guarded";
+}
+
+GuardedGuest::GuardedGuest(Setup setup, Store& store, Events& events)
+    : name_(setup.config.label()),
+      config_file_(std::move(setup.config_file)),
+      access_(std::move(setup.access)),
+      store_(store),
+      events_(events),
+      config_(std::move(setup.config)),
+      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  HW_CHECK(wake_.valid());
+  thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+}
+
+GuardedGuest::~GuardedGuest() {
+  thread_.request_stop();
+  ::eventfd_write(wake_.get(), 1);
+  thread_.join();
+}
+
+std::string GuardedGuest::tap() const {
+  const std::lock_guard lock(mutex_);
+  return config_.tap;
+}
+
+Config GuardedGuest::config() const {
+  const std::lock_guard lock(mutex_);
+  return config_;
+}
+
+GuestStatus GuardedGuest::status() const {
+  const std::lock_guard lock(mutex_);
+  return status_;
+}
+
+template <typename T>
+T GuardedGuest::on_thread(std::function<T()> task) {
+  auto packaged = std::make_shared<std::packaged_task<T()>>(std::move(task));
+  std::future<T> result = packaged->get_future();
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopped_) return std::unexpected(stopping());
+    tasks_.emplace_back([packaged] { (*packaged)(); });
+  }
+  ::eventfd_write(wake_.get(), 1);
+  if (result.wait_for(kTaskDeadline) != std::future_status::ready)
+    return fail(Code::kSystem, "the guard of '{}' has not answered within {} s", name_, kTaskDeadline.count());
+  return result.get();
+}
+
+Result<void> GuardedGuest::apply_rules() {
+  return on_thread<Result<void>>([this] { return apply_rules_here(); });
+}
+
+// A guest that does not run has its rules in the file alone.
+Result<policy::RuleSet> GuardedGuest::file_rules_here() {
+  if (guard_ != nullptr) return guard_->rules().file();
+  return load_rules(config_.rules, names_of(config_));
+}
+
+Result<policy::RunTimeRule> GuardedGuest::compile(std::string_view text) {
+  using Rule = Result<policy::RunTimeRule>;
+  return on_thread<Rule>([this, text = std::string(text)]() -> Rule {
+    HW_TRY(const policy::RuleSet file, file_rules_here());
+    auto rule = policy::compile_rule(text, names_of(config_), file);
+    if (rule) return *std::move(rule);
+    return fail(Code::kInvalid, "{}", policy::to_string(rule.error().front(), "rule"));
+  });
+}
+
+Result<GuardedGuest::FileRules> GuardedGuest::file_rules() {
+  return on_thread<Result<FileRules>>([this]() -> Result<FileRules> {
+    HW_TRY(const policy::RuleSet file, file_rules_here());
+    return FileRules{.rules = {file.rules().begin(), file.rules().end()},
+                     .default_verdict = file.default_verdict(policy::Direction::kOut)};
+  });
+}
+
+Result<void> GuardedGuest::adopt(Config config) {
+  return on_thread<Result<void>>([this, config = std::move(config)]() -> Result<void> {
+    if (guard_ != nullptr) {
+      HW_OK(guard_->adopt(config));
+    } else {
+      HW_OK(load_rules(config.rules, names_of(config)));
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      config_ = config;
+    }
+    if (guard_ != nullptr) watch_ = make_watch();
+    publish();
+    return {};
+  });
+}
+
+Result<std::optional<GuardedGuest::Taken>> GuardedGuest::take(const detect::IdsAlert& alert) {
+  using Answer = Result<std::optional<Taken>>;
+  return on_thread<Answer>([this, alert]() -> Answer {
+    if (guard_ == nullptr || !watch_->take(alert, std::chrono::steady_clock::now())) return std::nullopt;
+    std::optional<Taken> taken;
+    for (Case& found : watch_->take_cases()) taken = act_on(std::move(found));
+    return taken;
+  });
+}
+
+void GuardedGuest::run(const std::stop_token& stop) {
+  ::pthread_setname_np(::pthread_self(), fmt::format("guard-{}", name_).substr(0, 15).c_str());
+  auto look = std::chrono::steady_clock::now(), tick = look;
+  while (!stop.stop_requested()) {
+    const auto now = std::chrono::steady_clock::now();
+    if (guard_ == nullptr && now >= look) {
+      look_for_guest();
+      look = now + kLookEvery;
+    }
+    if (now >= tick) {
+      if (guard_ != nullptr) {
+        watch_->tick(now);
+        act_on_all();
+      }
+      publish();
+      tick = now + kTickEvery;
+    }
+    const auto until = guard_ == nullptr ? std::min(look, tick) : tick;
+    pollfd waiting[] = {{wake_.get(), POLLIN, 0}, {guard_ == nullptr ? -1 : guard_->fd(), POLLIN, 0}};
+    ::poll(waiting, std::size(waiting),
+           static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(until - now).count()));
+    if (guard_ != nullptr) turn_guard();
+    run_tasks();
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+  }
+  run_tasks();  // whoever still waits for one
+  guard_.reset();
+}
+
+void GuardedGuest::look_for_guest() {
+  std::vector<filter::StoredText> run_time;
+  if (auto rules = store_.rules(name_)) {
+    for (StoredRule& rule : *rules) run_time.push_back({rule.id, std::move(rule.text)});
+  } else {
+    return end_guard(State::kFailed, rules.error().message);
+  }
+  auto guard = Guard::start({.config = config_,
+                             .config_file = config_file_,
+                             .run_time = std::move(run_time),
+                             .listener = this,
+                             .access = access_});
+  if (!guard) {
+    const bool absent = guard.error().code == Code::kNotFound;
+    return end_guard(absent ? State::kAbsent : State::kFailed, guard.error().message);
+  }
+  guard_ = *std::move(guard);
+  watch_ = make_watch();
+  if (last_qemu_ != 0 && last_qemu_ != guard_->qemu().pid)
+    if (const auto forgotten = guard_->forget_flows(); !forgotten)
+      spdlog::warn("{}: {}", name_, forgotten.error().message);
+  last_qemu_ = guard_->qemu().pid;
+  now_.since = wall_now();
+  now_.problem.clear();
+  events_.publish("guest-guarded", name_, {{"tap", config_.tap}, {"qemu_pid", last_qemu_}});
+  publish();
+}
+
+std::unique_ptr<Watch> GuardedGuest::make_watch() {
+  return std::make_unique<Watch>(
+      config_, [this](const packet::FlowKey& key) { return guard_->path().find(key); },
+      [this](Protocol protocol, const Endpoint& local, const Endpoint& remote) {
+        return guard_->guest() == nullptr ? guest::Owner{} : guard_->guest()->owner(protocol, local, remote);
+      });
+}
+
+void GuardedGuest::turn_guard() {
+  const auto goes_on = guard_->turn(0ms);
+  act_on_all();
+  if (!goes_on) {
+    end_guard(State::kFailed, goes_on.error().message);
+  } else if (!*goes_on) {
+    end_guard(State::kAbsent, "its virtual machine has ended");
+  }
+}
+
+void GuardedGuest::run_tasks() {
+  uint64_t woken = 0;
+  ::eventfd_read(wake_.get(), &woken);
+  for (;;) {
+    std::function<void()> task;
+    {
+      const std::lock_guard lock(mutex_);
+      if (tasks_.empty()) return;
+      task = std::move(tasks_.front());
+      tasks_.pop_front();
+    }
+    task();
+  }
+}
+
+Result<void> GuardedGuest::apply_rules_here() {
+  if (guard_ == nullptr) return {};
+  HW_TRY(const std::vector<StoredRule> stored, store_.rules(name_));
+  std::vector<filter::StoredText> rules;
+  rules.reserve(stored.size());
+  for (const StoredRule& rule : stored) rules.push_back({rule.id, rule.text});
+  const auto applied = guard_->set_run_time(rules);
+  publish();
+  return applied;
+}
+
+bool GuardedGuest::judged(const packet::FlowKey& key, const filter::Judgement& judgement) {
+  ++now_.judged;
+  if (judgement.decision.log)
+    events_.publish(
+        fmt::format("flow-{}", policy::to_string(judgement.decision.verdict) == "deny" ? "denied" : "allowed"), name_,
+        {{"flow", packet::to_string(key)},
+         {"rule", filter::name_of(judgement.decision.rule)},
+         {"owner", guest::to_string(judgement.owner)}});
+  watch_->judged(key, judgement, std::chrono::steady_clock::now());
+  return watch_->has_cases();
+}
+
+void GuardedGuest::seen(const datapath::FlowRecord& flow) {
+  watch_->seen(flow, std::chrono::steady_clock::now());
+}
+
+void GuardedGuest::readable(bool is_readable) {
+  now_.state = is_readable ? State::kGuarded : State::kUnreadable;
+  events_.publish(is_readable ? "guest-readable" : "guest-unreadable", name_, nlohmann::json::object());
+}
+
+void GuardedGuest::act_on_all() {
+  for (Case& found : watch_->take_cases()) act_on(std::move(found));
+}
+
+// What was found is on disk before anybody is told, and a rule before it is in force: what a reader of the database
+// sees has happened or is about to, never the other way round.
+std::optional<GuardedGuest::Taken> GuardedGuest::act_on(Case found) {
+  const WallTime now = wall_now();
+  const detect::Plan& plan = found.plan;
+  StoredAlert alert{.guest = name_,
+                    .time = now,
+                    .kind = std::string(detect::to_string(found.finding.kind)),
+                    .summary = summary_of(found),
+                    .details = details_of(found).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)};
+  ++now_.findings[static_cast<size_t>(found.finding.kind)];
+  if (plan.rule.empty()) return add_alert(std::move(alert), plan.why);
+
+  const bool learning = watch_->policy().learning;
+  StoredResponse response{.guest = name_,
+                          .time = now,
+                          .action = std::string(detect::to_string(plan.action)),
+                          .rule_text = plan.rule,
+                          .why = plan.why,
+                          .until = now + plan.duration,
+                          .state = learning ? ResponseState::kAdvised : ResponseState::kInForce};
+  std::optional<StoredRule> rule;
+  if (!learning) rule = StoredRule{.guest = name_, .text = plan.rule, .created = now, .expires = now + plan.duration};
+  auto answered = store_.add_response(alert, std::move(response), std::move(rule));
+  if (!answered) {
+    spdlog::error("{}: a response is not carried out: {}", name_, answered.error().message);
+    return add_alert(std::move(alert), plan.why);
+  }
+  ++now_.responses;
+  spdlog::warn("{}: {}; {}: {}", name_, answered->alert.summary, learning ? "would add" : "adds", plan.rule);
+  if (!learning)
+    if (const auto applied = apply_rules_here(); !applied) spdlog::error("{}: {}", name_, applied.error().message);
+  events_.publish("alert", name_, to_json(answered->alert));
+  events_.publish("response", name_, to_json(answered->response));
+  if (answered->rule) events_.publish("rule-added", name_, to_json(*answered->rule));
+  return Taken{std::move(answered->alert), std::move(answered->response)};
+}
+
+std::optional<GuardedGuest::Taken> GuardedGuest::add_alert(StoredAlert alert, std::string_view why) {
+  auto added = store_.add_alert(std::move(alert));
+  if (!added) {
+    spdlog::error("{}: an alert is lost: {}", name_, added.error().message);
+    return std::nullopt;
+  }
+  spdlog::warn("{}: {}; {}", name_, added->summary, why);
+  events_.publish("alert", name_, to_json(*added));
+  return Taken{*std::move(added)};
+}
+
+void GuardedGuest::end_guard(GuestStatus::State state, std::string problem) {
+  if (guard_ != nullptr) events_.publish("guest-gone", name_, {{"why", problem}});
+  if (state == State::kFailed && now_.problem != problem) spdlog::error("{}: {}", name_, problem);
+  guard_.reset();
+  now_.state = state;
+  now_.problem = std::move(problem);
+  now_.since.reset();
+  publish();
+}
+
+void GuardedGuest::publish() {
+  if (guard_ != nullptr) {
+    now_.qemu_pid = guard_->qemu().pid;
+    now_.kernel = guard_->guest() == nullptr ? "" : guard_->guest()->kernel().release();
+    now_.pins = guard_->path().pins();
+    now_.file_rules = guard_->rules().file().rules().size();
+    now_.run_time_rules = guard_->rules().size() - now_.file_rules;
+    now_.flows = guard_->path().flow_count();
+    now_.unreadable_flows = guard_->unreadable_flows();
+    if (const auto counters = guard_->path().counters()) now_.counters = *counters;
+    now_.detector_accounts = watch_->accounts();
+    now_.detector_bytes = watch_->bytes();
+    now_.findings_overflowed = watch_->overflowed();
+  } else {
+    now_.qemu_pid = 0;
+    now_.kernel.clear();
+    now_.flows = 0;
+  }
+  const std::lock_guard lock(mutex_);
+  status_ = now_;
+}
+
+}  // namespace hyperward::daemon

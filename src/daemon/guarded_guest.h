@@ -1,0 +1,131 @@
+// One guest of the daemon, whether it runs or not: its guard, its detection, and what is done about what they find.
+//
+// Has a thread of its own, on which everything about the guest happens: a slow guest, or one that attacks, takes no
+// other guest's time. Calls from outside leave a task there and wait for it; status() alone never waits. A guest that
+// does not run is looked for once a second.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "daemon/config.h"
+#include "daemon/events.h"
+#include "daemon/guard.h"
+#include "daemon/store.h"
+#include "daemon/watch.h"
+
+namespace hyperward::daemon {
+
+struct GuestStatus {
+  enum class State : uint8_t { kAbsent, kFailed, kUnreadable, kGuarded };
+  State state = State::kAbsent;
+  std::string problem;  // of kFailed, or why it cannot be told; a sentence
+  pid_t qemu_pid = 0;
+  std::string kernel;  // release; the guest's word
+  std::string pins;    // where its flows are: datapath::FlowReader
+  size_t file_rules = 0, run_time_rules = 0;
+  size_t flows = 0;
+  datapath::Counters counters;
+  size_t detector_accounts = 0, detector_bytes = 0;
+  uint64_t judged = 0, unreadable_flows = 0, findings_overflowed = 0;
+  std::array<uint64_t, detect::kKinds> findings{};  // alerts raised, by kind
+  uint64_t responses = 0;
+  std::optional<WallTime> since = std::nullopt;  // its guard began
+};
+[[nodiscard]] std::string_view to_string(GuestStatus::State state);  // "absent", "failed", "unreadable", "guarded"
+
+class GuardedGuest final : GuardListener {
+ public:
+  struct Setup {
+    Config config;
+    std::filesystem::path config_file;
+    GuestAccess access = {};
+  };
+  // All of them outlive this.
+  GuardedGuest(Setup setup, Store& store, Events& events);
+  ~GuardedGuest() override;
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] std::string tap() const;
+  [[nodiscard]] Config config() const;  // a copy: reload may change it
+  [[nodiscard]] GuestStatus status() const;
+
+  // Puts the rules in force that the store has now. Without a guard there is nothing to do: one that starts reads them.
+  [[nodiscard]] Result<void> apply_rules();
+  // For a rule that a person adds or changes: compiled with this guest's names and sets.
+  [[nodiscard]] Result<policy::RunTimeRule> compile(std::string_view text);
+  struct FileRules {
+    std::vector<policy::Rule> rules;
+    policy::Verdict default_verdict{};
+  };
+  [[nodiscard]] Result<FileRules> file_rules();
+  // As Guard::adopt; a guest that does not run just has the new configuration from now on.
+  [[nodiscard]] Result<void> adopt(Config config);
+
+  // What came of an IDS's alert; nothing when none of its ends is this guest's.
+  struct Taken {
+    StoredAlert alert;
+    std::optional<StoredResponse> response = std::nullopt;
+  };
+  [[nodiscard]] Result<std::optional<Taken>> take(const detect::IdsAlert& alert);
+
+ private:
+  // On the thread.
+  void run(const std::stop_token& stop);
+  void look_for_guest();
+  [[nodiscard]] std::unique_ptr<Watch> make_watch();
+  void turn_guard();
+  void run_tasks();
+  [[nodiscard]] Result<policy::RuleSet> file_rules_here();
+  [[nodiscard]] Result<void> apply_rules_here();
+  std::optional<Taken> act_on(Case found);
+  std::optional<Taken> add_alert(StoredAlert alert, std::string_view why);
+  void act_on_all();
+  void end_guard(GuestStatus::State state, std::string problem);
+  void publish();
+  [[nodiscard]] bool judged(const packet::FlowKey& key, const filter::Judgement& judgement) override;
+  void seen(const datapath::FlowRecord& flow) override;
+  void readable(bool is_readable) override;
+
+  // From outside.
+  template <typename T>
+  [[nodiscard]] T on_thread(std::function<T()> task);
+
+  const std::string name_;
+  const std::filesystem::path config_file_;
+  const GuestAccess access_;
+  Store& store_;
+  Events& events_;
+
+  // The thread's own.
+  std::unique_ptr<Watch> watch_;
+  std::unique_ptr<Guard> guard_;
+  pid_t last_qemu_ = 0;
+  GuestStatus now_;  // becomes status_ by publish()
+
+  mutable std::mutex mutex_;  // of what follows
+  Config config_;             // written by the thread alone
+  GuestStatus status_;
+  std::deque<std::function<void()>> tasks_;
+  bool stopped_ = false;
+
+  Fd wake_;  // eventfd: there are tasks, or it is time to go
+  std::jthread thread_;
+};
+
+}  // namespace hyperward::daemon

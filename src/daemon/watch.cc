@@ -1,0 +1,186 @@
+#include "daemon/watch.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "daemon/flow_owner.h"
+
+namespace hyperward::daemon {
+namespace {
+
+using nlohmann::json;
+
+// The other side has said yes: its RST is no answer. A connection that was open and was then reset has carried more
+// than a SYN.
+bool answered(const datapath::FlowRecord& record) {
+  const auto& packets = record.flow.packets;
+  switch (record.state()) {
+    case datapath::State::kEstablished:
+    case datapath::State::kClosing: return packets[1] > 0;
+    case datapath::State::kClosed: return packets[0] > 2 && packets[1] > 1;
+    case datapath::State::kJudged:
+    case datapath::State::kOpening: return false;
+    default: return packets[1] > 0;
+  }
+}
+
+std::string who(const detect::Culprit& culprit) {
+  if (!culprit.uid) return "an unknown owner";
+  if (!culprit.process) return fmt::format("uid {}", *culprit.uid);
+  return fmt::format("uid {}, {} (pid {})", *culprit.uid, guest::printable(culprit.process->comm),
+                     culprit.process->pid);
+}
+
+std::string target_of(const detect::Finding& finding) {
+  std::string text = to_string(finding.example.protocol);
+  if (finding.remote) text += fmt::format(" {}", to_string(*finding.remote));
+  if (finding.port) text += fmt::format(" port {}", *finding.port);
+  return text;
+}
+
+}  // namespace
+
+std::string summary_of(const Case& found) {
+  const detect::Finding& finding = found.finding;
+  std::string text =
+      fmt::format("{} by {} to {}", detect::to_string(finding.kind), who(finding.culprit), target_of(finding));
+  for (size_t i = 0; i < finding.figures.size(); ++i)
+    text += fmt::format("{} {} {:g}", i == 0 ? ":" : ",", finding.figures[i].first, finding.figures[i].second);
+  if (!finding.text.empty()) text += fmt::format(": {}", guest::printable(finding.text));
+  return text;
+}
+
+json details_of(const Case& found) {
+  const detect::Finding& finding = found.finding;
+  const detect::Culprit& culprit = finding.culprit;
+  json figures = json::object();
+  for (const auto& [name, value] : finding.figures) figures[name] = value;
+  json process = nullptr;
+  if (culprit.process)
+    process = {{"pid", culprit.process->pid},
+               {"comm", guest::printable(culprit.process->comm)},
+               {"start_time_ns", culprit.process->start_time_ns}};
+  json details = {
+      {"culprit",
+       {{"uid", culprit.uid ? json(*culprit.uid) : json(nullptr)},
+        {"process", std::move(process)},
+        {"confirmed", detect::confirmed(culprit)},
+        {"how", guest::to_string(culprit.how)},
+        {"reason", guest::to_string(culprit.reason)}}},
+      {"target",
+       {{"protocol", to_string(finding.example.protocol)},
+        {"remote", finding.remote ? json(to_string(*finding.remote)) : json(nullptr)},
+        {"port", finding.port ? json(*finding.port) : json(nullptr)}}},
+      {"figures", std::move(figures)},
+      {"flow",
+       {{"protocol", to_string(finding.example.protocol)},
+        {"local", to_string(finding.example.source)},
+        {"remote", to_string(finding.example.destination)}}},
+      {"evidence",
+       {{"owner", guest::to_string(found.owner)},
+        {"socket", fmt::format("{:#x}", found.owner.evidence.socket.value)},
+        {"inode", found.owner.evidence.inode},
+        {"fd", found.owner.evidence.fd},
+        {"netns", found.owner.evidence.network_namespace}}},
+      {"plan", {{"action", detect::to_string(found.plan.action)}, {"why", found.plan.why}}},
+  };
+  if (!finding.text.empty()) details["text"] = finding.text;
+  return details;
+}
+
+Watch::Watch(const Config& config, Find find, Ask ask)
+    : find_(std::move(find)),
+      ask_(std::move(ask)),
+      detectors_(config.detection.settings, config.detection.listed,
+                 [this](const packet::FlowKey& key) {
+                   const auto record = find_(key);
+                   return record && answered(*record);
+                 }),
+      responder_(config.detection.response),
+      history_(kMaxHistory, kHistoryAge) {}
+
+void Watch::judged(const packet::FlowKey& key, const filter::Judgement& judgement, detect::Time now) {
+  history_.remember(key, judgement.owner, now);
+  // What a response has cut already asks for no other one.
+  const bool cut = judgement.decision.verdict == policy::Verdict::kDeny && filter::is_run_time(judgement.decision.rule);
+  if (cut) return;
+  detectors_.observe(
+      {.time = now, .key = key, .direction = judgement.flow.direction, .verdict = judgement.decision.verdict},
+      judgement.owner, findings_);
+  open_cases(now);
+}
+
+void Watch::seen(const datapath::FlowRecord& flow, detect::Time now) {
+  if (flow.key.protocol != Protocol::kUdp || flow.verdict() != datapath::Verdict::kAllow ||
+      flow.direction() == datapath::Direction::kIn)
+    return;
+  detectors_.observe(
+      detect::FlowLoad{.time = now, .key = flow.key, .packets = {flow.flow.packets[0], flow.flow.packets[1]}},
+      unpack(flow.flow.owner), findings_);
+  open_cases(now);
+}
+
+void Watch::tick(detect::Time now) {
+  detectors_.tick(now, findings_);
+  open_cases(now);
+}
+
+// Of a flow whose near end is this guest's: one that it has, had, or is about to have.
+std::optional<guest::Owner> Watch::known_owner(const packet::FlowKey& key, detect::Time now) const {
+  if (const auto record = find_(key); record && record->key.source == key.source) return unpack(record->flow.owner);
+  if (auto owner = history_.find(key.protocol, key.source, key.destination, now)) return owner;
+  guest::Owner live = ask_(key.protocol, key.source, key.destination);
+  return live.uid ? std::optional(std::move(live)) : std::nullopt;
+}
+
+bool Watch::take(const detect::IdsAlert& alert, detect::Time now) {
+  const std::chrono::duration<double> waited = now - ids_refilled_;
+  ids_tokens_ = std::min(kIdsAlertsBurst, ids_tokens_ + waited.count() * kIdsAlertsPerSecond);
+  ids_refilled_ = now;
+  if (ids_tokens_ < 1) {
+    ++overflowed_;
+    return false;
+  }
+  // Which end is the guest's: the one that is the near end of a flow it has, or had.
+  const packet::FlowKey sent{.protocol = alert.protocol, .source = alert.source, .destination = alert.destination};
+  const auto of_sender = known_owner(sent, now);
+  const auto of_receiver = of_sender ? std::nullopt : known_owner(packet::reversed(sent), now);
+  if (!of_sender && !of_receiver) return false;
+  const packet::FlowKey key = of_sender ? sent : packet::reversed(sent);
+  const guest::Owner& owner = of_sender ? *of_sender : *of_receiver;
+  ids_tokens_ -= 1;
+  findings_.push_back(
+      {.kind = detect::Kind::kIds,
+       .time = now,
+       .culprit = {.uid = owner.uid, .process = owner.process, .how = owner.how, .reason = owner.reason},
+       .example = key,
+       .remote = key.destination.address,
+       .port = packet::has_ports(key.protocol) ? std::optional(key.destination.port) : std::nullopt,
+       .figures = {{"severity", alert.severity}, {"signature", alert.signature}},
+       .text = alert.text});
+  open_cases(now);
+  return true;
+}
+
+// As it was found when the flow was judged: it may have ended since.
+guest::Owner Watch::owner_of(const packet::FlowKey& key, detect::Time now) const {
+  if (auto owner = history_.find(key.protocol, key.source, key.destination, now)) return *std::move(owner);
+  const auto record = find_(key);
+  return record ? unpack(record->flow.owner) : guest::Owner{};
+}
+
+void Watch::open_cases(detect::Time now) {
+  for (detect::Finding& finding : findings_) {
+    if (cases_.size() == kMaxWaiting) {
+      ++overflowed_;
+      continue;
+    }
+    detect::Plan plan = responder_.plan(finding);
+    if (plan.action == detect::Action::kNothing) continue;
+    const guest::Owner owner = owner_of(finding.example, now);
+    cases_.push_back({std::move(finding), std::move(plan), owner});
+  }
+  findings_.clear();
+}
+
+}  // namespace hyperward::daemon
