@@ -92,6 +92,7 @@ Result<std::unique_ptr<Guard>> Guard::start(Setup setup) {
   options.default_verdict = default_of(setup.config);
   options.max_flows = setup.config.max_flows;
   options.generation = generation;
+  options.pin_root = setup.access.pin_root;
   HW_TRY(datapath::Datapath path, datapath::Datapath::attach(options));
   std::unique_ptr<Guard> guard(
       new Guard(std::move(setup), std::move(qemu), std::move(rules), std::move(path), generation));
