@@ -13,7 +13,7 @@
 //   window = "10s"
 //   [detect.mail_burst]          # also login_burst
 //   burst = 20
-//   interval = "2s"
+//   interval = "500ms"
 //   ports = [25, 465, 587]
 //
 //   [respond]
