@@ -168,4 +168,9 @@ Result<void> Client::events(const std::string& target, const TakeEvent& take) co
   return read_events(sockets_.read, target, take);
 }
 
+Client client_at(const std::string& socket) {
+  if (!socket.empty()) return Client({.control = socket});
+  return Client({.control = "/run/hyperward/control.sock", .read = "/run/hyperward/read.sock"});
+}
+
 }  // namespace hyperward::cli

@@ -43,4 +43,7 @@ class Client {
   Sockets sockets_;
 };
 
+// The daemon at this control socket; empty: at the usual ones.
+[[nodiscard]] Client client_at(const std::string& socket);
+
 }  // namespace hyperward::cli

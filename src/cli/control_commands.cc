@@ -22,9 +22,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kControlSocket = "/run/hyperward/control.sock";
-constexpr const char* kReadSocket = "/run/hyperward/read.sock";
-
 struct ControlOptions {
   std::string socket;
   std::string guest;
@@ -35,10 +32,7 @@ struct ControlOptions {
   bool follow = false;
   bool as_json = false;
 
-  [[nodiscard]] Client client() const {
-    if (!socket.empty()) return Client({.control = socket});
-    return Client({.control = kControlSocket, .read = kReadSocket});
-  }
+  [[nodiscard]] Client client() const { return client_at(socket); }
 };
 
 // SGR codes (ECMA-48), where a person looks.
@@ -71,12 +65,12 @@ void print_json_line(const json& value) {
   print_line(value.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
-std::string rules_target(const ControlOptions& options) {
-  return fmt::format("/v1/guests/{}/rules", url_encoded(options.guest));
+std::string rules_target(std::string_view guest) {
+  return fmt::format("/v1/guests/{}/rules", url_encoded(guest));
 }
 
 std::string rule_target(const ControlOptions& options) {
-  return fmt::format("{}/{}", rules_target(options), options.id);
+  return fmt::format("{}/{}", rules_target(options.guest), options.id);
 }
 
 std::string with_guest(std::string_view target, const ControlOptions& options, char separator = '?') {
@@ -121,7 +115,7 @@ void print_rule(const ControlOptions& options, const json& rule, std::string_vie
 }
 
 Result<void> run_rule_add(const ControlOptions& options) {
-  HW_TRY(const json rule, options.client().post(rules_target(options), rule_body(options)));
+  HW_TRY(const json rule, options.client().post(rules_target(options.guest), rule_body(options)));
   print_rule(options, rule, "is in force");
   return {};
 }
@@ -139,12 +133,7 @@ Result<void> run_rule_rm(const ControlOptions& options) {
   return {};
 }
 
-Result<void> run_rule_ls(const ControlOptions& options) {
-  HW_TRY(const json rules, options.client().get(rules_target(options)));
-  if (options.as_json) {
-    print_json(rules);
-    return {};
-  }
+void print_rules(const json& rules) {
   Table table({">ID", "FROM", "EXPIRES", "RULE"});
   for (const json& rule : member(rules, "run_time")) {
     const bool by_person = member(rule, "response").is_null();
@@ -154,6 +143,28 @@ Result<void> run_rule_ls(const ControlOptions& options) {
   for (const json& rule : member(rules, "file"))
     table.add({"-", "line " + cell(rule, "line"), "-", cell(rule, "text")});
   fmt::print("{}default {}\n", table.text(), cell(rules, "default"));
+}
+
+Result<void> run_rule_ls(const ControlOptions& options) {
+  const Client client = options.client();
+  std::vector<std::string> guests{options.guest};
+  if (options.guest.empty()) {
+    HW_TRY(const json all, client.get("/v1/guests"));
+    guests.clear();
+    for (const json& guest : all) guests.push_back(member(guest, "name").get<std::string>());
+  }
+  json by_guest = json::object();
+  for (const std::string& guest : guests) {
+    HW_TRY(by_guest[guest], client.get(rules_target(guest)));
+  }
+  if (options.as_json) {
+    print_json(options.guest.empty() ? by_guest : by_guest[options.guest]);
+    return {};
+  }
+  for (const std::string& guest : guests) {
+    if (options.guest.empty()) fmt::print("{}{}\n", &guest == guests.data() ? "" : "\n", guest::printable(guest));
+    print_rules(by_guest[guest]);
+  }
   return {};
 }
 
@@ -332,8 +343,8 @@ void add_control_commands(CLI::App& app, Chosen& chosen) {
   CLI::App* add = add_command(*rule, "add", "add a rule before all others", options, run_rule_add, chosen);
   add_guest(*add, options, true);
   add_rule_text(*add, options);
-  CLI::App* ls = add_command(*rule, "ls", "list a guest's rules", options, run_rule_ls, chosen);
-  add_guest(*ls, options, true);
+  CLI::App* ls = add_command(*rule, "ls", "list the rules in force", options, run_rule_ls, chosen);
+  add_guest(*ls, options, false);
   CLI::App* rm = add_command(*rule, "rm", "remove a rule that was added", options, run_rule_rm, chosen);
   add_guest(*rm, options, true);
   add_id(*rm, options, "the rule's number, from ls");

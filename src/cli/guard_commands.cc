@@ -5,6 +5,7 @@
 #include <memory>
 #include <thread>
 
+#include "cli/client.h"
 #include "cli/commands.h"
 #include "daemon/config.h"
 #include "daemon/foreground.h"
@@ -21,10 +22,19 @@ struct GuardOptions {
   std::string config;
   std::string guest;
   std::string tap;
+  std::string socket;
 };
+
+// Of the daemon: its configuration, and every guest's rules.
+Result<void> run_reload_all(const GuardOptions& options) {
+  HW_TRY(const nlohmann::json reloaded, client_at(options.socket).post("/v1/reload"));
+  fmt::print("{} guests, {} rules are in force\n", reloaded.value("guests", 0), reloaded.value("rules", 0));
+  return {};
+}
 
 // Checks the rules here, where the caller can read what is wrong with them, and then tells the guard to take them.
 Result<void> run_reload(const GuardOptions& options) {
+  if (options.guest.empty()) return run_reload_all(options);
   HW_TRY(const daemon::GuardState before, daemon::load_state(options.guest));
   if (!daemon::is_alive(before)) return fail(Code::kNotFound, "no guard runs for '{}': start one first", options.guest);
   HW_TRY(const daemon::Config config, daemon::load_config(before.config));
@@ -69,8 +79,9 @@ void add_guard_commands(CLI::App& app, Chosen& chosen) {
   guard->add_option("--config", options->config, "the guest, its tap and its rules")->required();
   guard->callback([=, &chosen] { chosen.action = [=] { return daemon::guard_in_foreground(options->config); }; });
 
-  CLI::App* reload = app.add_subcommand("reload", "check a guard's rules and put them in force, for all its flows");
-  reload->add_option("guest", options->guest, "the guest's name")->required();
+  CLI::App* reload = app.add_subcommand("reload", "check changed rules and put them in force, for all flows");
+  reload->add_option("guest", options->guest, "the guest's name; without one the daemon reads everything anew");
+  reload->add_option("--socket", options->socket, "the daemon's control socket")->envname("HYPERWARD_SOCKET");
   reload->callback([=, &chosen] { chosen.action = [=] { return run_reload(*options); }; });
 
   CLI::App* detach = app.add_subcommand("detach", "remove everything of hyperward from a guest's tap");

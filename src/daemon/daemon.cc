@@ -59,6 +59,7 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const std::filesystem::path& confi
   HW_TRY(DaemonConfig config, load_daemon_config(config_file));
   HW_TRY(std::unique_ptr<Store> store, Store::open(config.database));
   HW_TRY(IdsIntake ids, IdsIntake::open(config.ids));
+  if (config.find) access.libvirt_uri = config.find->libvirt;
   std::unique_ptr<Daemon> daemon(new Daemon(std::filesystem::absolute(config_file), std::move(config), std::move(store),
                                             std::move(ids), std::move(access)));
   daemon->expire_rules();  // what ran out while nobody looked is not put in force for a moment

@@ -23,8 +23,9 @@ constexpr size_t kFlowsSweptPerTick = 8192;
 constexpr int kFramesPerTurn = 256;             // then signals and the tick get their turn
 constexpr unsigned kFlowsLoggedPerSecond = 50;  // a guest decides how many flows there are to log
 
-Result<std::unique_ptr<guest::Guest>> attach_guest(const vm::Qemu& qemu, Access access) {
-  HW_TRY(auto memory, open_memory(qemu, access));
+Result<std::unique_ptr<guest::Guest>> attach_guest(const vm::Qemu& qemu, Access access,
+                                                   const std::string& libvirt_uri) {
+  HW_TRY(auto memory, open_memory(qemu, access, libvirt_uri));
   return guest::Guest::attach(std::move(memory));
 }
 
@@ -77,7 +78,11 @@ Result<Guard::FileRules> Guard::read_rules(const Config& config) {
 }
 
 Result<std::unique_ptr<Guard>> Guard::start(Setup setup) {
-  if (!setup.access.attach) setup.access.attach = attach_guest;
+  if (!setup.access.attach) {
+    setup.access.attach = [uri = setup.access.libvirt_uri](const vm::Qemu& qemu, Access access) {
+      return attach_guest(qemu, access, uri);
+    };
+  }
   HW_TRY(FileRules rules, read_rules(setup.config));
   HW_TRY(vm::Qemu qemu, setup.access.find(setup.config.guest));
 

@@ -47,6 +47,7 @@ class GuardListener {
 struct GuestAccess {
   std::function<Result<vm::Qemu>(const GuestSource&)> find = find_qemu;
   std::function<Result<std::unique_ptr<guest::Guest>>(const vm::Qemu&, Access)> attach;  // empty: the real one
+  std::string libvirt_uri;                                                               // vm/libvirt.h has what it is
   std::string pin_root;  // datapath::Options has what it is
 };
 
