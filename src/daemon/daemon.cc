@@ -364,7 +364,7 @@ Result<Json> Daemon::reload() {
 
   Guests gone = all();
   for (const GuestFile& file : config.guests) {
-    const auto known = gone.extract(file.config.label());
+    auto known = gone.extract(file.config.label());
     if (known.empty()) {
       guard(file);
     } else if (const auto adopted = known.mapped()->adopt(file.config); !adopted) {
@@ -373,6 +373,7 @@ Result<Json> Daemon::reload() {
         const std::unique_lock lock(mutex_);
         guests_.erase(file.config.label());
       }
+      known = {};  // two guards would be in each other's way
       guard(file);
     }
   }

@@ -137,7 +137,7 @@ Result<std::optional<GuardedGuest::Taken>> GuardedGuest::take(const detect::IdsA
   return on_thread<Answer>([this, alert]() -> Answer {
     if (guard_ == nullptr || !watch_->take(alert, std::chrono::steady_clock::now())) return std::nullopt;
     std::optional<Taken> taken;
-    for (Case& found : watch_->take_cases()) taken = act_on(std::move(found));
+    for (const Case& found : watch_->take_cases()) taken = act_on(found);
     return taken;
   });
 }
@@ -268,12 +268,12 @@ void GuardedGuest::readable(bool is_readable) {
 }
 
 void GuardedGuest::act_on_all() {
-  for (Case& found : watch_->take_cases()) act_on(std::move(found));
+  for (const Case& found : watch_->take_cases()) act_on(found);
 }
 
 // What was found is on disk before anybody is told, and a rule before it is in force: what a reader of the database
 // sees has happened or is about to, never the other way round.
-std::optional<GuardedGuest::Taken> GuardedGuest::act_on(Case found) {
+std::optional<GuardedGuest::Taken> GuardedGuest::act_on(const Case& found) {
   const WallTime now = wall_now();
   const detect::Plan& plan = found.plan;
   StoredAlert alert{.guest = name_,

@@ -93,7 +93,7 @@ class GuardedGuest final : GuardListener {
   void run_tasks();
   [[nodiscard]] Result<policy::RuleSet> file_rules_here();
   [[nodiscard]] Result<void> apply_rules_here();
-  std::optional<Taken> act_on(Case found);
+  std::optional<Taken> act_on(const Case& found);
   std::optional<Taken> add_alert(StoredAlert alert, std::string_view why);
   void act_on_all();
   void end_guard(GuestStatus::State state, std::string problem);
