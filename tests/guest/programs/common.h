@@ -63,3 +63,18 @@ static inline socklen_t parse_address(const char* host, int port, struct sockadd
   errno = 0;
   die("%s is no address", host);
 }
+
+// The address that comes `number` after the first, and the port that comes `ports` after its one.
+static inline struct sockaddr_storage address_after(const struct sockaddr_storage* first, long number, int ports) {
+  struct sockaddr_storage to = *first;
+  struct sockaddr_in* in = (void*)&to;
+  struct sockaddr_in6* in6 = (void*)&to;
+  if (to.ss_family == AF_INET) {
+    in->sin_addr.s_addr = htonl(ntohl(in->sin_addr.s_addr) + (uint32_t)number);
+    in->sin_port = htons((uint16_t)(ntohs(in->sin_port) + ports));
+  } else {
+    in6->sin6_addr.s6_addr32[3] = htonl(ntohl(in6->sin6_addr.s6_addr32[3]) + (uint32_t)number);
+    in6->sin6_port = htons((uint16_t)(ntohs(in6->sin6_port) + ports));
+  }
+  return to;
+}

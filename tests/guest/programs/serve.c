@@ -1,18 +1,20 @@
 // A tiny server, IPv4 and IPv6, one process, any number of connections.
 //
-//   serve [-u USER] [-p PORT] [-a ADDRESS] echo|discard|smtp|web
+//   serve [-u USER] [-p PORT] [-a ADDRESS] [-b BYTES] echo|discard|smtp|web
 //
-// echo and discard also answer UDP. smtp accepts every message and keeps none. Every second in which something
-// was served it prints "served N": connections for echo and discard, messages for smtp, requests for web.
+// echo and discard also answer UDP. smtp accepts every message and keeps none. web has one page, of BYTES. Every second
+// in which something was served it prints "served N": connections for echo and discard, messages for smtp, requests for
+// web.
 #include "common.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 
 enum service { kEcho, kDiscard, kSmtp, kWeb };
 enum { kPort, kDatagrams, kConnection };
-enum { kTextMax = 2048, kBacklog = 1024 };
+enum { kTextMax = 2048, kBacklog = 1024, kPageMax = 1 << 24, kPatienceMs = 5000 };
 
 struct peer {
   int fd, kind;
@@ -24,6 +26,8 @@ struct peer {
 static enum service service;
 static int queue;
 static long served;
+static char* page;  // web: the whole answer
+static size_t page_size;
 
 static void watch(int fd, int kind) {
   struct peer* peer = calloc(1, sizeof *peer);
@@ -39,6 +43,26 @@ static void part_from(struct peer* peer) {
 
 static void answer(const struct peer* peer, const char* text) {
   (void)!write(peer->fd, text, strlen(text));
+}
+
+static void make_page(size_t bytes) {
+  page = malloc(bytes + 256);
+  int head = sprintf(page, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n", bytes);
+  memset(page + head, 'x', bytes);
+  page[head + (int)bytes - 1] = '\n';
+  page_size = (size_t)head + bytes;
+}
+
+// To its end, or until the peer is out of patience: the others wait.
+static void send_page(const struct peer* peer) {
+  for (size_t sent = 0; sent < page_size;) {
+    ssize_t n = write(peer->fd, page + sent, page_size - sent);
+    struct pollfd room = {.fd = peer->fd, .events = POLLOUT};
+    if (n > 0)
+      sent += (size_t)n;
+    else if (errno != EAGAIN || poll(&room, 1, kPatienceMs) <= 0)
+      return;
+  }
 }
 
 static void welcome(int port_fd) {
@@ -85,7 +109,6 @@ static int each_line(struct peer* peer) {
 
 // False: the connection is over.
 static int hear(struct peer* peer) {
-  static const char page[] = "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nok\n";
   if (peer->used == sizeof peer->text - 1) return 0;
   ssize_t n = read(peer->fd, peer->text + peer->used, sizeof peer->text - 1 - peer->used);
   if (n <= 0) return n < 0 && (errno == EAGAIN || errno == EINTR);
@@ -96,7 +119,7 @@ static int hear(struct peer* peer) {
   if (service == kSmtp) return each_line(peer);
   if (!strstr(peer->text, "\r\n\r\n") && !strstr(peer->text, "\n\n")) return 1;
   served++;
-  answer(peer, page);
+  send_page(peer);
   return 0;
 }
 
@@ -104,16 +127,19 @@ int main(int argc, char** argv) {
   static const char* const names[] = {"echo", "discard", "smtp", "web"};
   static const int ports[] = {7, 9, 25, 80};
   const char *user = NULL, *host = "::";
-  int port = 0, known = 0;
-  for (int option; (option = getopt(argc, argv, "u:p:a:")) != -1;) {
+  int port = 0, known = 0, bytes = 3;
+  for (int option; (option = getopt(argc, argv, "u:p:a:b:")) != -1;) {
     if (option == 'u') user = optarg;
     if (option == 'p') port = atoi(optarg);
     if (option == 'a') host = optarg;
+    if (option == 'b') bytes = atoi(optarg);
     if (option == '?') return 2;
   }
   for (int i = 0; i < 4 && optind < argc; i++)
     if (strcmp(argv[optind], names[i]) == 0) service = (enum service)i, known = 1;
-  if (!known) return fprintf(stderr, "usage: serve [-u USER] [-p PORT] [-a ADDRESS] echo|discard|smtp|web\n"), 2;
+  if (!known || bytes < 1 || bytes > kPageMax)
+    return fprintf(stderr, "usage: serve [options] echo|discard|smtp|web\n"), 2;
+  make_page((size_t)bytes);
   if (!port) port = ports[service];
 
   signal(SIGPIPE, SIG_IGN);
