@@ -73,27 +73,27 @@ class LibvirtScene(stage.Scene):
     def libvirtd_log(self) -> str:
         return (self.folder / "libvirtd.log").read_text(errors="replace")
 
-    def _boot(self) -> Guest:
+    def _boot(self, place: stage.Place) -> Guest:
         self._start_libvirtd()
         os.environ["LIBVIRT_DEFAULT_URI"] = self.uri  # for hyperward
         kernel = kernels.get(self._kernel)
         shared = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
         (self.folder / "domain.xml").write_text(
             DOMAIN.format(
-                name=self.name,
+                name=place.name,
                 ram_mib=self._ram_mib,
                 backing=shared if self._memory == "memfd" else "",
                 machine=self._machine,
                 kernel=kernel.image,
                 initrd=initramfs.build(kernel),
-                words=stage.KERNEL_WORDS,
+                words=place.kernel_words,
                 emulator=subprocess.check_output(["which", QEMU], text=True).strip(),
                 state=self.folder,
             )
         )
         self.virsh("create", self.folder / "domain.xml")
         # libvirt's own word, to hold what hyperward finds against; a mount namespace hides the file from others.
-        pid_file = f"/proc/{self._libvirtd.pid}/root/run/libvirt/qemu/{self.name}.pid"
+        pid_file = f"/proc/{self._libvirtd.pid}/root/run/libvirt/qemu/{place.name}.pid"
         (self.folder / "pid").write_text(pathlib.Path(pid_file).read_text())
         guest = Guest.attach(self.folder)
         guest.must("true", timeout=BOOT_TIMEOUT_S)

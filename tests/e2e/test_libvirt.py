@@ -66,7 +66,7 @@ class SharedMemory(Claims, unittest.TestCase):
 
     def test_its_tap_is_guarded(self):
         tap = self.scene.virsh("domiflist", self.scene.name).split()[0]
-        self.scene.tap = tap
+        self.scene.place.tap = tap
         self.scene.start_in_world([self.scene.program("serve"), "-p", "7777", "echo"], stdout=subprocess.DEVNULL)
         self.scene.guard("default allow\ndeny to tcp port 7777 from user alice\n")
         self.addCleanup(self.scene.hyperward, "detach", self.scene.name)

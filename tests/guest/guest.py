@@ -50,6 +50,7 @@ class Guest:
         mac: str | None = None,
         append: str = "",
         extra: list[str] | None = None,
+        programs: tuple[str, ...] = (),
         accelerator: str | None = None,
         boots: bool = True,
         state: str | os.PathLike | None = None,
@@ -57,8 +58,9 @@ class Guest:
     ):
         """Starts QEMU and waits until the guest serves commands.
 
-        memory: "memfd" (shared) or "anon"; tap: an existing device; state: a folder that outlives this object,
-        made if need be; boots=False: QEMU starts with no kernel and stays in its firmware.
+        memory: "memfd" (shared) or "anon"; tap: an existing device; programs: files of this host that the guest gets
+        too; state: a folder that outlives this object, made if need be; boots=False: QEMU starts with no kernel and
+        stays in its firmware.
         """
         self._own_state = state is None
         self.state = pathlib.Path(state or tempfile.mkdtemp(prefix="hyperward-guest-"))
@@ -97,7 +99,7 @@ class Guest:
                 found = kernels.get(kernel)
                 # no_timer_check: on a busy host an emulated timer looks dead to the kernel, which then panics.
                 words = f"console=ttyS0 quiet panic=-1 no_timer_check {append}".strip()
-                command += ["-kernel", found.image, "-initrd", initramfs.build(found), "-append", words]
+                command += ["-kernel", found.image, "-initrd", initramfs.build(found, programs), "-append", words]
             command += extra or []
             self._start([str(word) for word in command])
             if boots:

@@ -24,17 +24,21 @@ MODULES = ["virtio_pci", "virtio_console", "virtio_net", "qemu_fw_cfg"]
 USERS = {"root": 0, "mail": 8, "www-data": 33, "alice": 1000, "bob": 1001}
 
 
-def build(kernel: kernels.Kernel) -> pathlib.Path:
-    """The initramfs for that kernel, from the cache where nothing that goes into it has changed."""
-    sources = [*sorted(PROGRAMS.glob("*.[ch]")), HERE / "init", pathlib.Path(__file__), BUSYBOX, *HOST_PROGRAMS]
+def build(kernel: kernels.Kernel, more: tuple[str, ...] = ()) -> pathlib.Path:
+    """The initramfs for that kernel, from the cache where nothing that goes into it has changed.
+
+    more: files of this host, data or programs, that shall be in it too.
+    """
+    host_files = [*HOST_PROGRAMS, *map(pathlib.Path, more)]
+    sources = [*sorted(PROGRAMS.glob("*.[ch]")), HERE / "init", pathlib.Path(__file__), BUSYBOX, *host_files]
     digest = hashlib.sha256(kernel.release.encode() + " ".join(COMPILE).encode())
     for source in sources:
         digest.update(source.read_bytes())
     path = kernels.cache_root() / f"initramfs-{kernel.name}-{digest.hexdigest()[:16]}"
-    return kernels.cached(path, lambda unfinished: unfinished.write_bytes(_archive(kernel)))
+    return kernels.cached(path, lambda unfinished: unfinished.write_bytes(_archive(kernel, host_files)))
 
 
-def _archive(kernel: kernels.Kernel) -> bytes:
+def _archive(kernel: kernels.Kernel, host_files: list[pathlib.Path]) -> bytes:
     archive = _Newc()
     for folder in ("bin", "dev", "etc", "lib", "lib/modules", "proc", "root", "sys", "tmp", "var"):
         archive.folder(folder)
@@ -51,7 +55,7 @@ def _archive(kernel: kernels.Kernel) -> bytes:
     for source in sorted(PROGRAMS.glob("*.c")):
         archive.file(f"bin/{source.stem}", program(source.stem).read_bytes(), 0o755)
 
-    for path in sorted({path for program in HOST_PROGRAMS for path in _with_libraries(program)}):
+    for path in sorted({path for file in host_files for path in _with_libraries(file)}):
         archive.file_with_folders(str(path).lstrip("/"), path.read_bytes(), 0o755)
 
     order = []
@@ -75,8 +79,8 @@ def program(name: str) -> pathlib.Path:
 
 
 def _with_libraries(program: pathlib.Path) -> list[pathlib.Path]:
-    """The program, its loader and its shared libraries, as ldd(1) finds them."""
-    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    """The program, its loader and its shared libraries, as ldd(1) finds them; of data, the file alone."""
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
     words = [word for line in listed.splitlines() for word in line.split()]
     return [program, *(pathlib.Path(word) for word in words if word.startswith("/"))]
 
