@@ -99,7 +99,7 @@ def debug_image(name: str) -> pathlib.Path:
         if not image.exists():
             with tempfile.TemporaryDirectory(prefix=".debug-", dir=image.parent) as folder:
                 work = pathlib.Path(folder)
-                apt = _Apt(work / "apt", matrix()[name]["suite"])
+                apt = Apt(work / "apt", matrix()[name]["suite"])
                 apt.run("apt-get", "download", f"linux-image-{kernel.release}-dbg", cwd=work)
                 (archive,) = work.glob("*.deb")
                 member = f"./usr/lib/debug/boot/vmlinux-{kernel.release}"
@@ -114,7 +114,7 @@ def _fetch(entry: dict, home: pathlib.Path) -> None:
     home.parent.mkdir(parents=True, exist_ok=True)
     work = pathlib.Path(tempfile.mkdtemp(prefix=f".{entry['name']}-", dir=home.parent))
     try:
-        apt = _Apt(work / "apt", entry["suite"])
+        apt = Apt(work / "apt", entry["suite"])
         package = _newest(apt, entry)
         apt.run("apt-get", "download", package, cwd=work)
         (archive,) = work.glob("*.deb")
@@ -128,7 +128,7 @@ def _fetch(entry: dict, home: pathlib.Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _newest(apt: "_Apt", entry: dict) -> str:
+def _newest(apt: "Apt", entry: dict) -> str:
     pattern = re.compile(entry["package"])
     names = [name for name in apt.run("apt-cache", "pkgnames", "linux-image-").split() if pattern.fullmatch(name)]
     if not names:
@@ -144,15 +144,16 @@ def _newest(apt: "_Apt", entry: dict) -> str:
     return max(names, key=functools.cmp_to_key(order))
 
 
-class _Apt:
-    """apt with one suite of the system's mirror and every file it writes under `home`."""
+class Apt:
+    """apt with suites of the system's mirror and every file it writes under `home`."""
 
-    def __init__(self, home: pathlib.Path, suite: str):
+    def __init__(self, home: pathlib.Path, *suites: str):
         for folder in ("lists/partial", "cache/archives/partial"):
             (home / folder).mkdir(parents=True)
         uri, key = _system_mirror()
         signed = f" signed-by={key}" if key else ""
-        (home / "sources.list").write_text(f"deb [arch=amd64{signed}] {uri} {suite} main\n")
+        lines = [f"deb [arch=amd64{signed}] {uri} {suite} main\n" for suite in suites]
+        (home / "sources.list").write_text("".join(lines))
         (home / "apt.conf").write_text(
             f'Dir::Etc::sourcelist "{home}/sources.list";\n'
             'Dir::Etc::sourceparts "/nonexistent";\n'
