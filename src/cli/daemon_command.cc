@@ -10,6 +10,8 @@
 #include "daemon/daemon.h"
 #include "daemon/foreground.h"
 #include "daemon/http_server.h"
+#include "daemon/privileges.h"
+#include "daemon/service.h"
 
 namespace hyperward::cli {
 namespace {
@@ -19,8 +21,30 @@ struct DaemonOptions {
   bool check = false;
 };
 
+// Before there are threads: signals are for this one, and threads begin with the privileges of the one that starts
+// them.
+Result<Fd> settle_in(const DaemonOptions& options) {
+  HW_OK(daemon::enter_start());
+  HW_TRY(Fd signals, daemon::watch_signals());
+  HW_TRY(const daemon::DaemonConfig config, daemon::load_daemon_config(options.config));
+  daemon::set_up_log(config.log_level);
+  std::vector<std::string> groups;
+  for (const auto& group : {config.socket_group, config.read_group})
+    if (group) groups.push_back(*group);
+  HW_OK(daemon::enter_running(groups));
+  return signals;
+}
+
+void reload(daemon::Daemon& running, const daemon::Service& service) {
+  service.reloading();
+  const auto reloaded = running.reload();
+  if (!reloaded) spdlog::error("all stays as it is: {}", reloaded.error().message);
+  service.ready(reloaded ? "reloaded" : "the configuration has a mistake: all stays as it was");
+}
+
 Result<void> run_daemon(const DaemonOptions& options) {
-  HW_TRY(const Fd signals, daemon::watch_signals());  // before there are threads that could take them
+  HW_TRY(const Fd signals, settle_in(options));
+  daemon::Service service;
   HW_TRY(const auto running, daemon::Daemon::start(options.config));
   const daemon::DaemonConfig& config = running->config();
   HW_TRY(const auto server, daemon::HttpServer::start({.control = config.socket,
@@ -29,15 +53,17 @@ Result<void> run_daemon(const DaemonOptions& options) {
                                                        .read_group = config.read_group},
                                                       *running));
   spdlog::info("listening on {}", config.socket.native());
+  service.ready(fmt::format("listening on {}", config.socket.native()));
   for (;;) {
     pollfd waiting{signals.get(), POLLIN, 0};
     ::poll(&waiting, 1, static_cast<int>(daemon::Daemon::kTick.count()));
     running->tick();
+    service.alive(std::chrono::steady_clock::now());
     const int signal = daemon::next_signal(signals);
     if (signal == SIGHUP) {
-      if (const auto reloaded = running->reload(); !reloaded)
-        spdlog::error("all stays as it is: {}", reloaded.error().message);
+      reload(*running, service);
     } else if (signal != 0) {
+      service.stopping();
       return {};
     }
   }
