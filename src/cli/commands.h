@@ -16,11 +16,15 @@ struct Chosen {
   Action action;
 };
 
-void add_read_commands(CLI::App& app, Chosen& chosen);     // ps, ss, owner
-void add_rules_commands(CLI::App& app, Chosen& chosen);    // rules check
-void add_guard_commands(CLI::App& app, Chosen& chosen);    // guard, reload, detach
-void add_flow_commands(CLI::App& app, Chosen& chosen);     // flows, explain
-void add_daemon_command(CLI::App& app, Chosen& chosen);    // daemon
-void add_control_commands(CLI::App& app, Chosen& chosen);  // status, rule, alerts, events, respond
+// All of them.
+void add_commands(CLI::App& app, Chosen& chosen);
+
+void add_read_commands(CLI::App& app, Chosen& chosen);      // ps, ss, owner
+void add_rules_commands(CLI::App& app, Chosen& chosen);     // rules check
+void add_guard_commands(CLI::App& app, Chosen& chosen);     // guard, reload, detach
+void add_flow_commands(CLI::App& app, Chosen& chosen);      // flows, explain
+void add_daemon_command(CLI::App& app, Chosen& chosen);     // daemon
+void add_control_commands(CLI::App& app, Chosen& chosen);   // status, rule, alerts, events, respond
+void add_document_commands(CLI::App& app, Chosen& chosen);  // manual, completion
 
 }  // namespace hyperward::cli

@@ -7,16 +7,9 @@
 
 int main(int argc, char** argv) {
   CLI::App app("Guards Linux virtual machines from the host: who sent this packet, and may they?", "hyperward");
-  app.require_subcommand(1);
   app.set_version_flag("--version", HYPERWARD_VERSION);
-
   hyperward::cli::Chosen chosen;
-  hyperward::cli::add_read_commands(app, chosen);
-  hyperward::cli::add_rules_commands(app, chosen);
-  hyperward::cli::add_guard_commands(app, chosen);
-  hyperward::cli::add_flow_commands(app, chosen);
-  hyperward::cli::add_daemon_command(app, chosen);
-  hyperward::cli::add_control_commands(app, chosen);
+  hyperward::cli::add_commands(app, chosen);
 
   try {
     app.parse(argc, argv);

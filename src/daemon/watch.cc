@@ -10,14 +10,14 @@ namespace {
 
 using nlohmann::json;
 
-// The other side has said yes: its RST is no answer. A connection that was open and was then reset has carried more
-// than a SYN.
+// The other side has said yes: its RST is no answer. A connection that was reset since was open if the guest has ever
+// acknowledged anything.
 bool answered(const datapath::FlowRecord& record) {
   const auto& packets = record.flow.packets;
   switch (record.state()) {
     case datapath::State::kEstablished:
     case datapath::State::kClosing: return packets[1] > 0;
-    case datapath::State::kClosed: return packets[0] > 2 && packets[1] > 1;
+    case datapath::State::kClosed: return record.flow.acknowledged[0] != 0;
     case datapath::State::kJudged:
     case datapath::State::kOpening: return false;
     default: return packets[1] > 0;
