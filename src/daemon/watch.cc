@@ -1,7 +1,7 @@
 #include "daemon/watch.h"
 
 #include <algorithm>
-#include <iterator>
+#include <array>
 
 #include "daemon/flow_owner.h"
 
@@ -125,12 +125,31 @@ void Watch::tick(detect::Time now) {
   open_cases(now);
 }
 
-// Of a flow whose near end is this guest's: one that it has, had, or is about to have.
-std::optional<guest::Owner> Watch::known_owner(const packet::FlowKey& key, detect::Time now) const {
+// Of a flow that hyperward has seen: its near end is this guest's.
+std::optional<guest::Owner> Watch::seen_owner(const packet::FlowKey& key, detect::Time now) const {
   if (const auto record = find_(key); record && record->key.source == key.source) return unpack(record->flow.owner);
-  if (auto owner = history_.find(key.protocol, key.source, key.destination, now)) return owner;
-  guest::Owner live = ask_(key.protocol, key.source, key.destination);
-  return live.uid ? std::optional(std::move(live)) : std::nullopt;
+  return history_.find(key.protocol, key.source, key.destination, now);
+}
+
+// Of one that it has not seen, or forgotten. A socket that waits for anyone answers for any address, a stranger's too:
+// it does not tell which end is the guest's.
+std::optional<guest::Owner> Watch::live_owner(const packet::FlowKey& key) const {
+  guest::Owner owner = ask_(key.protocol, key.source, key.destination);
+  const guest::TcpState state = owner.evidence.state;
+  const bool waits_for_anyone = owner.how == guest::How::kListener || state == guest::TcpState::kListen ||
+                                (key.protocol == Protocol::kUdp && state != guest::TcpState::kEstablished);
+  if (!owner.uid || waits_for_anyone) return std::nullopt;
+  return owner;
+}
+
+// With the guest's end as the source; nothing when neither is its. What was seen is asked for both ways first.
+std::optional<Watch::Owned> Watch::owned_by_guest(const packet::FlowKey& sent, detect::Time now) const {
+  const std::array keys{sent, packet::reversed(sent)};
+  for (const packet::FlowKey& key : keys)
+    if (auto owner = seen_owner(key, now)) return Owned{key, *std::move(owner)};
+  for (const packet::FlowKey& key : keys)
+    if (auto owner = live_owner(key)) return Owned{key, *std::move(owner)};
+  return std::nullopt;
 }
 
 bool Watch::take(const detect::IdsAlert& alert, detect::Time now) {
@@ -141,14 +160,11 @@ bool Watch::take(const detect::IdsAlert& alert, detect::Time now) {
     ++overflowed_;
     return false;
   }
-  // Which end is the guest's: the one that is the near end of a flow it has, or had.
-  const packet::FlowKey sent{.protocol = alert.protocol, .source = alert.source, .destination = alert.destination};
-  const auto of_sender = known_owner(sent, now);
-  const auto of_receiver = of_sender ? std::nullopt : known_owner(packet::reversed(sent), now);
-  if (!of_sender && !of_receiver) return false;
-  const packet::FlowKey key = of_sender ? sent : packet::reversed(sent);
-  const guest::Owner& owner = of_sender ? *of_sender : *of_receiver;
+  const auto owned =
+      owned_by_guest({.protocol = alert.protocol, .source = alert.source, .destination = alert.destination}, now);
+  if (!owned) return false;
   ids_tokens_ -= 1;
+  const auto& [key, owner] = *owned;
   findings_.push_back(
       {.kind = detect::Kind::kIds,
        .time = now,

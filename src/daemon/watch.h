@@ -64,7 +64,13 @@ class Watch {
 
  private:
   void open_cases(detect::Time now);
-  [[nodiscard]] std::optional<guest::Owner> known_owner(const packet::FlowKey& key, detect::Time now) const;
+  struct Owned {
+    packet::FlowKey key;
+    guest::Owner owner;
+  };
+  [[nodiscard]] std::optional<Owned> owned_by_guest(const packet::FlowKey& sent, detect::Time now) const;
+  [[nodiscard]] std::optional<guest::Owner> seen_owner(const packet::FlowKey& key, detect::Time now) const;
+  [[nodiscard]] std::optional<guest::Owner> live_owner(const packet::FlowKey& key) const;
   [[nodiscard]] guest::Owner owner_of(const packet::FlowKey& key, detect::Time now) const;
 
   Find find_;
