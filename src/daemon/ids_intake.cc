@@ -1,14 +1,11 @@
 #include "daemon/ids_intake.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 
@@ -18,32 +15,13 @@ namespace hyperward::daemon {
 namespace {
 
 constexpr size_t kChunkBytes = 64UL << 10;
-constexpr mode_t kMode = 0660;
 
-Result<sockaddr_un> address_of(const std::filesystem::path& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.native().size() >= sizeof(address.sun_path))
-    return fail(Code::kInvalid, "{} is too long for a socket's path", path.native());
-  std::memcpy(address.sun_path, path.c_str(), path.native().size());
-  return address;
-}
-
-Result<Fd> listen_on(const IdsSource& source) {
-  HW_TRY(const sockaddr_un address, address_of(source.socket));
-  const auto* generic = reinterpret_cast<const sockaddr*>(&address);
-  const int type = (source.datagram ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK;
-  if (const Fd probe(::socket(AF_UNIX, type, 0)); ::connect(probe.get(), generic, sizeof(address)) == 0)
-    return fail(Code::kInvalid, "somebody listens on {} already", source.socket.native());
-  if (::unlink(address.sun_path) != 0 && errno != ENOENT)
-    return fail_errno(errno, fmt::format("replace {}", source.socket.native()));
-  Fd socket(::socket(AF_UNIX, type, 0));
-  const mode_t before = ::umask(0777 & ~kMode);
-  const bool bound = socket.valid() && ::bind(socket.get(), generic, sizeof(address)) == 0;
-  const int error = errno;
-  ::umask(before);
-  if (!bound || (!source.datagram && ::listen(socket.get(), IdsIntake::kMaxSenders) != 0))
-    return fail_errno(bound ? errno : error, fmt::format("listen on {}", source.socket.native()));
+Result<UnixListener> listen_for(const IdsSource& source) {
+  using enum UnixListener::Type;
+  HW_TRY(UnixListener socket,
+         UnixListener::open(source.socket, /*group=*/std::nullopt, source.datagram ? kDatagram : kStream));
+  if (::fcntl(socket.fd(), F_SETFL, O_NONBLOCK) != 0)
+    return fail_errno(errno, fmt::format("listen on {}", source.socket.native()));
   return socket;
 }
 
@@ -56,22 +34,12 @@ Result<IdsIntake> IdsIntake::open(const std::vector<IdsSource>& sources) {
     if (config.socket.empty()) {
       source.file.emplace_back(config.file, detect::Follower::Start::kEnd, detect::kMaxAlertLineBytes);
     } else {
-      HW_TRY(source.socket, listen_on(config));
+      HW_TRY(UnixListener socket, listen_for(config));
+      source.socket.emplace(std::move(socket));
     }
     intake.sources_.push_back(std::move(source));
   }
   return intake;
-}
-
-IdsIntake& IdsIntake::operator=(IdsIntake&& other) noexcept {
-  std::swap(sources_, other.sources_);
-  std::swap(dropped_, other.dropped_);
-  return *this;
-}
-
-IdsIntake::~IdsIntake() {
-  for (const Source& source : sources_)
-    if (source.socket.valid()) ::unlink(source.config.socket.c_str());
 }
 
 uint64_t IdsIntake::dropped() const {
@@ -104,7 +72,7 @@ void IdsIntake::read_file(Source& source, const Take& take) {
 void IdsIntake::read_datagrams(Source& source, const Take& take) {
   std::string message(detect::kMaxAlertLineBytes + 1, '\0');
   for (size_t count = 0; count < kMaxLinesPerRead; ++count) {
-    const ssize_t got = ::recv(source.socket.get(), message.data(), message.size(), MSG_TRUNC);
+    const ssize_t got = ::recv(source.socket->fd(), message.data(), message.size(), MSG_TRUNC);
     if (got < 0) return;
     if (static_cast<size_t>(got) > detect::kMaxAlertLineBytes) {
       ++dropped_;
@@ -117,41 +85,55 @@ void IdsIntake::read_datagrams(Source& source, const Take& take) {
 }
 
 void IdsIntake::read_stream(Source& source, const Take& take) {
-  for (;;) {
-    Fd sender(::accept4(source.socket.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  for (size_t arrivals = 0; arrivals < kMaxArrivals; ++arrivals) {
+    Fd sender(::accept4(source.socket->fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!sender.valid()) break;
     if (source.senders.size() < kMaxSenders) source.senders.push_back({std::move(sender), {}, false});
   }
-  size_t lines = 0;
-  std::erase_if(source.senders, [&](Sender& sender) { return !read_sender(source, sender, lines, take); });
+  if (source.senders.empty()) return;
+  const size_t share = kMaxLinesPerRead / source.senders.size();
+  std::erase_if(source.senders, [&](Sender& sender) { return !read_sender(source, sender, share, take); });
 }
 
-bool IdsIntake::read_sender(const Source& source, Sender& sender, size_t& lines, const Take& take) {
+bool IdsIntake::read_sender(const Source& source, Sender& sender, size_t max_lines, const Take& take) {
   std::array<char, kChunkBytes> chunk;
-  while (lines < kMaxLinesPerRead) {
+  size_t lines = take_lines(source, sender, max_lines, take);
+  for (size_t chunks = 0; chunks < kMaxChunksPerRead && lines < max_lines; ++chunks) {
     const ssize_t got = ::recv(sender.fd.get(), chunk.data(), chunk.size(), 0);
     if (got < 0) return errno == EAGAIN || errno == EINTR;
     if (got == 0) {
       if (!sender.pending.empty()) ++dropped_;
       return false;
     }
-    std::string_view text(chunk.data(), static_cast<size_t>(got));
-    for (size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
-      sender.pending += text.substr(0, end);
-      text.remove_prefix(end + 1);
-      if (!sender.skipping && sender.pending.size() <= detect::kMaxAlertLineBytes)
-        take(source.config.guest, sender.pending);
-      sender.pending.clear();
-      sender.skipping = false;
-      ++lines;
-    }
-    if (!sender.skipping) sender.pending += text;
-    if (sender.pending.size() <= detect::kMaxAlertLineBytes) continue;
-    ++dropped_;
-    sender.pending.clear();
-    sender.skipping = true;
+    sender.pending.append(chunk.data(), static_cast<size_t>(got));
+    lines += take_lines(source, sender, max_lines - lines, take);
   }
   return true;
+}
+
+size_t IdsIntake::take_lines(const Source& source, Sender& sender, size_t max_lines, const Take& take) {
+  std::string_view rest = sender.pending;
+  size_t lines = 0;
+  for (; lines < max_lines; ++lines) {
+    const size_t end = rest.find('\n');
+    if (end == std::string_view::npos) break;
+    const std::string_view line = rest.substr(0, end);
+    rest.remove_prefix(end + 1);
+    if (std::exchange(sender.skipping, false)) continue;  // its end: it was counted when it began to be too long
+    if (line.size() > detect::kMaxAlertLineBytes) {
+      ++dropped_;
+    } else if (!line.empty()) {
+      take(source.config.guest, line);
+    }
+  }
+  sender.pending.erase(0, sender.pending.size() - rest.size());
+  if (lines == max_lines) return lines;  // what is left may hold more lines
+  if (!sender.skipping && sender.pending.size() > detect::kMaxAlertLineBytes) {
+    ++dropped_;
+    sender.skipping = true;
+  }
+  if (sender.skipping) sender.pending.clear();
+  return lines;
 }
 
 }  // namespace hyperward::daemon

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "daemon/daemon_config.h"
+#include "daemon/unix_listener.h"
 #include "detect/follow.h"
 
 namespace hyperward::daemon {
@@ -21,14 +23,12 @@ namespace hyperward::daemon {
 class IdsIntake {
  public:
   static constexpr size_t kMaxSenders = 16;         // per socket; one more is hung up on
-  static constexpr size_t kMaxLinesPerRead = 5000;  // per source
+  static constexpr size_t kMaxArrivals = 64;        // per socket and read
+  static constexpr size_t kMaxLinesPerRead = 5000;  // per source; senders have equal shares
+  static constexpr size_t kMaxChunksPerRead = 16;   // of 64 KiB, per sender
 
-  // Binds the sockets (mode 0660, replacing what nobody listens on any more). kInvalid: somebody does.
+  // Makes the sockets, as daemon/unix_listener.h does; its errors.
   [[nodiscard]] static Result<IdsIntake> open(const std::vector<IdsSource>& sources);
-
-  IdsIntake(IdsIntake&&) noexcept = default;
-  IdsIntake& operator=(IdsIntake&&) noexcept;
-  ~IdsIntake();
 
   // `guest` as the source's configuration names it, or "".
   using Take = std::function<void(const std::string& guest, std::string_view line)>;
@@ -39,13 +39,13 @@ class IdsIntake {
  private:
   struct Sender {
     Fd fd;
-    std::string pending;
+    std::string pending;    // what was received, and not given on yet
     bool skipping = false;  // the rest of a line that was too long
   };
   struct Source {
     IdsSource config;
     std::vector<detect::Follower> file;  // one, or none when it is a socket
-    Fd socket;
+    std::optional<UnixListener> socket;
     std::vector<Sender> senders;
     std::string trouble;  // told once
   };
@@ -54,8 +54,10 @@ class IdsIntake {
   void read_file(Source& source, const Take& take);
   void read_stream(Source& source, const Take& take);
   void read_datagrams(Source& source, const Take& take);
-  // Gives on what is whole; false: the sender has hung up.
-  [[nodiscard]] bool read_sender(const Source& source, Sender& sender, size_t& lines, const Take& take);
+  // False: the sender has hung up.
+  [[nodiscard]] bool read_sender(const Source& source, Sender& sender, size_t max_lines, const Take& take);
+  // Gives on what is whole of the pending, and returns how many lines that were.
+  size_t take_lines(const Source& source, Sender& sender, size_t max_lines, const Take& take);
 
   std::vector<Source> sources_;
   uint64_t dropped_ = 0;

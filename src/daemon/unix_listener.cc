@@ -28,8 +28,8 @@ Result<sockaddr_un> address_of(const std::filesystem::path& path) {
   return address;
 }
 
-Result<Fd> make_socket() {
-  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+Result<Fd> make_socket(UnixListener::Type type, int flags = 0) {
+  Fd fd(::socket(AF_UNIX, static_cast<int>(type) | SOCK_CLOEXEC | flags, 0));
   if (!fd.valid()) return fail_errno(errno, "make a Unix socket");
   return fd;
 }
@@ -48,7 +48,7 @@ Result<gid_t> group_id(const std::string& name) {
 }
 
 // Whether the path may be taken: nothing is there, or a socket that was left behind.
-Result<void> check_free(const std::filesystem::path& path) {
+Result<void> check_free(const std::filesystem::path& path, UnixListener::Type type) {
   struct stat status{};
   if (::lstat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) return {};
@@ -56,27 +56,31 @@ Result<void> check_free(const std::filesystem::path& path) {
   }
   if (!S_ISSOCK(status.st_mode)) return fail(Code::kInvalid, "{} is there, and is no socket", path.string());
   HW_TRY(const sockaddr_un address, address_of(path));
-  HW_TRY(const Fd probe, make_socket());
-  if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0)
+  HW_TRY(const Fd probe, make_socket(type, SOCK_NONBLOCK));
+  const int refused =
+      ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 ? 0 : errno;
+  // EAGAIN: too many wait for him already; EPROTOTYPE: his socket is of another type.
+  if (refused == 0 || refused == EAGAIN || refused == EPROTOTYPE)
     return fail(Code::kInvalid, "somebody listens on {} already", path.string());
-  if (errno == ECONNREFUSED || errno == ENOENT) return {};
-  return fail_errno(errno, fmt::format("see whether somebody listens on {}", path.string()));
+  if (refused == ECONNREFUSED || refused == ENOENT) return {};
+  return fail_errno(refused, fmt::format("see whether somebody listens on {}", path.string()));
 }
 
 }  // namespace
 
 // The file is born 0600 under another name, gets its group and mode, listens, and only then its name: at no time can
 // anyone connect who may not.
-Result<UnixListener> UnixListener::open(const std::filesystem::path& path, const std::optional<std::string>& group) {
+Result<UnixListener> UnixListener::open(const std::filesystem::path& path, const std::optional<std::string>& group,
+                                        Type type) {
   const std::filesystem::path fresh = path.native() + ".new";
   HW_TRY(const sockaddr_un address, address_of(fresh));
   std::optional<gid_t> gid;
   if (group) {
     HW_TRY(gid, group_id(*group));
   }
-  HW_OK(check_free(path));
+  HW_OK(check_free(path, type));
 
-  HW_TRY(Fd fd, make_socket());
+  HW_TRY(Fd fd, make_socket(type));
   // bind() makes the file with the mode of the socket's own inode, less the umask (net/unix/af_unix.c, unix_bind_bsd).
   if (::fchmod(fd.get(), 0600) != 0) return fail_errno(errno, "set a socket's mode");
   if (::unlink(fresh.c_str()) != 0 && errno != ENOENT)
@@ -92,7 +96,8 @@ Result<UnixListener> UnixListener::open(const std::filesystem::path& path, const
   if (gid && ::lchown(fresh.c_str(), static_cast<uid_t>(-1), *gid) != 0)
     return fail_errno(errno, fmt::format("give {} to the group '{}'", path.string(), *group));
   if (::chmod(fresh.c_str(), kMode) != 0) return fail_errno(errno, fmt::format("set the mode of {}", path.string()));
-  if (::listen(listener.fd(), kBacklog) != 0) return fail_errno(errno, fmt::format("listen on {}", path.string()));
+  if (type == Type::kStream && ::listen(listener.fd(), kBacklog) != 0)
+    return fail_errno(errno, fmt::format("listen on {}", path.string()));
   if (::rename(fresh.c_str(), path.c_str()) != 0) return fail_errno(errno, fmt::format("make {}", path.string()));
   listener.path_ = path;
   return listener;

@@ -67,6 +67,15 @@ TEST_F(UnixListenerTest, leaves_a_socket_alone_that_somebody_listens_on) {
   EXPECT_TRUE(std::filesystem::exists(path));
 }
 
+TEST_F(UnixListenerTest, replaces_a_socket_of_another_type_only_when_it_was_left_behind) {
+  leave_behind();
+  const auto datagrams = UnixListener::open(path, std::nullopt, UnixListener::Type::kDatagram);
+  ASSERT_TRUE(datagrams) << datagrams.error().message;
+  const auto stream = UnixListener::open(path, std::nullopt);
+  ASSERT_FALSE(stream);
+  EXPECT_EQ(stream.error().message, "somebody listens on " + path.string() + " already");
+}
+
 TEST_F(UnixListenerTest, touches_nothing_that_is_no_socket) {
   std::ofstream(path) << "precious";
   const auto listener = UnixListener::open(path, std::nullopt);
