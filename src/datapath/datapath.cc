@@ -19,8 +19,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <utility>
-#include <vector>
 
 #include "datapath/flow_reader.h"
 #include "datapath/flow_table.h"
@@ -33,6 +33,7 @@ namespace hyperward::datapath {
 namespace {
 
 constexpr unsigned kHeldPerCall = 256;
+constexpr size_t kBufferBytes = kVirtioHeaderBytes + packet::kFrameMaxBytes;
 constexpr std::chrono::seconds kInboundRemembered{60}, kFragmentsRemembered{30};
 
 uint64_t ns(std::chrono::nanoseconds duration) {
@@ -109,7 +110,7 @@ struct Datapath::Impl {
         config(std::move(shared_config)),
         flows(loaded.maps.flows, config, options.max_half_open),
         took_over(found),
-        buffer(kVirtioHeaderBytes + packet::kFrameMaxBytes) {}
+        buffer(std::make_unique_for_overwrite<std::byte[]>(kBufferBytes)) {}
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() { share(config->heartbeat_ns, __u64{0}); }
@@ -136,7 +137,7 @@ struct Datapath::Impl {
   SharedConfig config;
   FlowTable flows;
   bool took_over;
-  std::vector<std::byte> buffer;
+  std::unique_ptr<std::byte[]> buffer;  // not filled: of the largest frames' room, only what is used is memory
   uint64_t refused = 0, fragments_lost = 0, denied = 0;
 };
 
@@ -272,7 +273,7 @@ int Datapath::hold_fd() const {
 // The held frames ---------------------------------------------------------------------------------------------------
 
 Result<std::optional<std::span<const std::byte>>> Datapath::Impl::read_frame() {
-  const ssize_t size = ::read(hold.fd.get(), buffer.data(), buffer.size());
+  const ssize_t size = ::read(hold.fd.get(), buffer.get(), kBufferBytes);
   if (size < 0) {
     if (errno != EAGAIN && errno != EINTR) return fail_errno(errno, "read a held frame");
     // Nothing waits: forgive what was counted as held and got lost on the way.
@@ -280,7 +281,7 @@ Result<std::optional<std::span<const std::byte>>> Datapath::Impl::read_frame() {
     return std::nullopt;
   }
   share(config->taken, shared(config->taken) + 1);
-  return std::span<const std::byte>(buffer).first(static_cast<size_t>(size));
+  return std::span<const std::byte>(buffer.get(), static_cast<size_t>(size));
 }
 
 Result<void> Datapath::Impl::write_frame(std::span<const std::byte> frame_with_header, const packet::Packet& packet) {
