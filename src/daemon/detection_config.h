@@ -6,7 +6,7 @@
 //   listed = "drop.txt"          # a file of networks that nobody in the guest should talk to
 //   warm_up = "1h"               # nothing is found so long after the start
 //   quiet = "1m"                 # a culprit is reported once in so long, per kind and target
-//   max_accounts = 4096          # of processes and users that are watched at a time
+//   max_accounts = 1024          # of processes and users that are watched at a time; each may take 18 kB
 //   [detect.horizontal_scan]     # also vertical_scan, syn_flood, udp_flood
 //   enabled = true
 //   count = 15

@@ -38,7 +38,7 @@ class Watch {
  public:
   // Cases that wait for somebody to act on them; what comes beyond is counted and forgotten.
   static constexpr size_t kMaxWaiting = 64;
-  static constexpr size_t kMaxHistory = 65536;
+  static constexpr size_t kMaxHistory = 32768;  // some 10 MB
   static constexpr std::chrono::seconds kHistoryAge{600};
   // Of the IDSs' alerts, so many are taken per second, with as many saved up as a burst.
   static constexpr double kIdsAlertsPerSecond = 20, kIdsAlertsBurst = 200;

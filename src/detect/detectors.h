@@ -60,7 +60,9 @@ struct Settings {
   // One culprit is reported once in so long per kind and target. After 16 targets of one kind it is reported once more
   // without a target, and then no more.
   std::chrono::milliseconds quiet{60'000};
-  size_t max_accounts = 4096;
+  // A full account takes up to 18 kB: what a guest can make us keep is about 20 MB. Half are for processes, half for
+  // users; it matters only how many of them open connections within a window.
+  size_t max_accounts = 1024;
 };
 
 // A flow that was judged for the first time.
