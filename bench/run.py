@@ -142,6 +142,66 @@ def throughput():
 
 
 @benchmark
+def flow_rate():
+    """10,000 new flows a second of a guest with 10,000 sockets: hold, owner, rules, detection, back; on one core."""
+    with loaded_guest(10000, 1000, ram_mib=1024) as guest:
+        measured = json.loads(subprocess.check_output([BUILD / "bench/guard_bench", str(guest.pid), "5", "3"]))
+    runs = measured["answered"] + measured["unanswered"]
+    return [
+        series("flow-rate-sent", "1/s", [run["per_second"] for run in runs]),
+        series("flow-rate-lost", "frames", [run["lost"] for run in runs]),
+        series("flow-rate-judged-part", "", [run["judged"] / run["sent"] for run in runs]),
+        series("flow-rate-named-part", "", [run["named_part"] for run in runs]),
+        series("flow-rate-cpu", "us", [run["cpu_us_per_flow"] for run in measured["answered"]]),
+        series("flow-rate-cpu-unanswered", "us", [run["cpu_us_per_flow"] for run in measured["unanswered"]]),
+        series("flow-rate-highest", "1/s", [measured["highest_per_second"]]),
+    ]
+
+
+@benchmark
+def detect_event():
+    """The detectors alone, per new flow of 1,000 processes: innocent ones, and with a scan as every tenth."""
+    measured = json.loads(subprocess.check_output([BUILD / "bench/detect_bench", "time", "11"]))
+    return [series("detect-event", "ns", measured["innocent_ns"]), series("detect-event-scan", "ns", measured["scan_ns"])]
+
+
+@benchmark
+def detect_memory():
+    """The heap that detection takes when a guest does its worst."""
+    command = [BUILD / "bench/detect_bench", "memory"]
+    runs = [json.loads(subprocess.check_output(command)) for _ in range(3)]
+    return [
+        series("detect-memory-million-destinations", "MB", [run["million"]["heap_bytes"] / 1e6 for run in runs]),
+        series("detect-memory-accounts-full", "MB", [run["full"]["heap_bytes"] / 1e6 for run in runs]),
+        series("detect-memory-history-full", "MB", [run["history"]["heap_bytes"] / 1e6 for run in runs]),
+    ]
+
+
+def daemon_figures(guarded: int) -> list[dict]:
+    command = [BUILD / "bench/daemon_bench", str(guarded), "500"]
+    runs = [json.loads(subprocess.check_output(command)) for _ in range(3)]
+    figures = []
+    for name, key in {
+        "status": "status_us",
+        "status-http": "http_us",
+        "rule-add": "rule_us",
+        "rule-add-10000-flows": "rule_with_flows_us",
+    }.items():
+        name = f"{name}-{guarded}-guests"
+        figures.append(series(name, "ms", [statistics.median(run[key]) / 1000 for run in runs]))
+        figures.append(series(f"{name}-p99", "ms", [percentile(run[key], 0.99) / 1000 for run in runs]))
+    figures.append(series(f"daemon-memory-{guarded}-guests", "MB", [run["memory_bytes"] / 1e6 for run in runs]))
+    figures.append(series(f"daemon-idle-{guarded}-guests", "cores", [run["idle_cores"] for run in runs]))
+    return figures
+
+
+@benchmark
+def daemon():
+    """What a daemon answers and takes with 1 and with 50 taps guarded: status, a rule into force, memory, idle."""
+    return daemon_figures(1) + daemon_figures(50)
+
+
+@benchmark
 def memory():
     """What the process takes while it guards one guest, without the guest's RAM that it maps."""
     hyperward = os.environ.get("HYPERWARD", BUILD / "src/cli/hyperward")
@@ -187,13 +247,13 @@ def main() -> int:
         return 2
 
     print(f"machine: {machine()}")
-    print(f"{'name':34} {'median':>10} {'min':>10} {'max':>10} {'runs':>5}  unit")
+    print(f"{'name':36} {'median':>10} {'min':>10} {'max':>10} {'runs':>5}  unit")
     figures = []
     for name in options.names or BENCHMARKS:
         for figure in BENCHMARKS[name]():
             figures.append(figure)
             values = " ".join(f"{figure[key]:10.4g}" for key in ("median", "min", "max"))
-            print(f"{figure['name']:34} {values} {figure['runs']:5}  {figure['unit']}", flush=True)
+            print(f"{figure['name']:36} {values} {figure['runs']:5}  {figure['unit']}", flush=True)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
     return 0
