@@ -1,5 +1,6 @@
 #include "daemon/config.h"
 
+#include <array>
 #include <cerrno>
 #include <fstream>
 #include <optional>
@@ -10,6 +11,7 @@ namespace hyperward::daemon {
 namespace {
 
 constexpr size_t kMaxConfigBytes = 1UL << 20;
+constexpr size_t kPieceBytes = 16UL << 10;
 constexpr int64_t kMaxFlows = 16'000'000;
 
 Result<std::map<std::string, uint32_t>> read_ids(const Section& section) {
@@ -71,10 +73,14 @@ Result<std::string> read_file(const std::filesystem::path& file, size_t max_byte
   if (std::filesystem::is_directory(file, error)) return fail(Code::kInvalid, "{} is a directory", file.string());
   std::ifstream stream(file, std::ios::binary);
   if (!stream) return fail_errno(errno, fmt::format("open {}", file.string()));
-  std::string text(max_bytes + 1, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<size_t>(stream.gcount()));
-  if (text.size() > max_bytes) return fail(Code::kLimit, "{} is longer than {} bytes", file.string(), max_bytes);
+  // Piece by piece: `max_bytes` may be far more than most files have, and texts are kept.
+  std::string text;
+  std::array<char, kPieceBytes> piece;
+  do {
+    stream.read(piece.data(), piece.size());
+    text.append(piece.data(), static_cast<size_t>(stream.gcount()));
+    if (text.size() > max_bytes) return fail(Code::kLimit, "{} is longer than {} bytes", file.string(), max_bytes);
+  } while (stream);
   return text;
 }
 
