@@ -193,7 +193,7 @@ Result<void> Guard::judge(const datapath::Held& held) {
   if (held.reason == datapath::Reason::kRulesChanged) {
     judgement = judge_again(rules_, held.key, held.direction, held.known->owner);
   } else {
-    if (guest_ == nullptr && rules_.needs_owner()) return meet_default(held);
+    if (guest_ == nullptr && rules_.needs_readable_guest()) return meet_default(held);
     judgement = filter::judge(rules_, guest_.get(), held.key.protocol, held.key.source, held.key.destination,
                               began(held.direction));
   }

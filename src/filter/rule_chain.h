@@ -53,6 +53,9 @@ class RuleChain {
   // As RuleSet says them, of all rules in force.
   [[nodiscard]] bool mentions_inbound() const { return run_time_.mentions_inbound() || file_->mentions_inbound(); }
   [[nodiscard]] bool needs_owner() const { return run_time_.needs_owner() || file_->needs_owner(); }
+  // False: they can judge a guest that cannot be read. Those of run time may ask for unknown owners then: a response to
+  // what such a guest does must cut that, and leave all else as the file has it.
+  [[nodiscard]] bool needs_readable_guest() const { return run_time_.needs_known_owner() || file_->needs_owner(); }
   [[nodiscard]] bool needs_process() const { return run_time_.needs_process() || file_->needs_process(); }
   [[nodiscard]] policy::Verdict default_verdict(policy::Direction direction) const {
     return file_->default_verdict(direction);

@@ -127,9 +127,16 @@ TEST(RuleChain, decides_as_one_text_with_the_rules_of_run_time_on_top) {
   }
 }
 
+TEST(RuleChain, can_judge_an_unreadable_guest_when_nobody_must_be_known) {
+  EXPECT_FALSE(chain("deny to any\n", {{1, "deny from unknown"}}).needs_readable_guest());
+  EXPECT_TRUE(chain("deny to any\n", {{1, "deny from user alice"}}).needs_readable_guest());
+  EXPECT_TRUE(chain("deny from unknown\n", {{1, "deny to any"}}).needs_readable_guest());
+}
+
 TEST(RuleChain, says_what_its_rules_need_whichever_part_they_stand_in) {
   EXPECT_FALSE(chain("", {{1, "deny to any"}}).needs_owner());
   EXPECT_TRUE(chain("", {{1, "deny from user alice"}}).needs_owner());
+  EXPECT_TRUE(chain("", {{1, "deny from unknown"}}).needs_owner());
   EXPECT_TRUE(chain("deny from user alice\n", {{1, "deny to any"}}).needs_owner());
   EXPECT_FALSE(chain("deny from user alice\n", {{1, "deny to any"}}).needs_process());
   EXPECT_TRUE(chain("", {{1, "deny from process curl"}}).needs_process());

@@ -280,9 +280,11 @@ void Compiler::add_rule(const Statement& statement) {
   if (!mistakes_.empty()) return;  // nobody will see the rules, or, at run time, this one
 
   constexpr unsigned kAboutProcess = RuleSet::kAsksGid | RuleSet::kAsksPid | RuleSet::kAsksComm;
-  constexpr unsigned kAboutOwner = kAboutProcess | RuleSet::kAsksUid | RuleSet::kAsksUnknown;
+  constexpr unsigned kAboutKnownOwner = kAboutProcess | RuleSet::kAsksUid;
+  constexpr unsigned kAboutOwner = kAboutKnownOwner | RuleSet::kAsksUnknown;
   rules_.needs_process_ |= (screen.asks & kAboutProcess) != 0;
   rules_.needs_owner_ |= (screen.asks & kAboutOwner) != 0;
+  rules_.needs_known_owner_ |= (screen.asks & kAboutKnownOwner) != 0;
   rules_.mentions_inbound_ |= statement.direction == Direction::kIn;
   const uint32_t end = statement.duration ? statement.for_offset : statement.end;
   rules_.screens_.push_back(screened(screen, matcher));

@@ -132,6 +132,8 @@ class RuleSet {
   [[nodiscard]] bool mentions_inbound() const { return mentions_inbound_; }
   // Some rule asks who the owner is at all. False: decide() may be given an empty Subject.
   [[nodiscard]] bool needs_owner() const { return needs_owner_; }
+  // The same but for `from unknown`, which needs nobody to be known.
+  [[nodiscard]] bool needs_known_owner() const { return needs_known_owner_; }
   // Some rule asks for more than the socket's uid: a process, pid or group.
   [[nodiscard]] bool needs_process() const { return needs_process_; }
 
@@ -215,7 +217,7 @@ class RuleSet {
   std::vector<Screen> screens_;
   std::vector<Matcher> matchers_;
   std::array<Default, 2> defaults_{};
-  bool mentions_inbound_ = false, needs_owner_ = false, needs_process_ = false;
+  bool mentions_inbound_ = false, needs_owner_ = false, needs_known_owner_ = false, needs_process_ = false;
 
   std::vector<Interval<uint16_t>> numbers_;  // protocols and ports
   std::vector<Interval<uint32_t>> ids_;      // uids, gids and pids

@@ -281,6 +281,7 @@ TEST(rules, of_an_inbound_flow_to_is_the_guest_and_peer_the_world) {
 TEST(rules, say_what_they_need_to_know_of_an_owner) {
   const auto needs = [](std::string_view text) {
     const RuleSet rules = compiled(text);
+    EXPECT_EQ(rules.needs_known_owner(), rules.needs_owner() && !text.ends_with("unknown")) << text;
     return std::pair(rules.needs_owner(), rules.needs_process());
   };
   EXPECT_EQ(needs("deny to tcp port 25"), std::pair(false, false));
