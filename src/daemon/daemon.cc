@@ -10,7 +10,6 @@
 #include "daemon/metrics.h"
 #include "daemon/state.h"
 #include "datapath/flow_reader.h"
-#include "detect/ids_alert.h"
 #include "vm/libvirt.h"
 
 namespace hyperward::daemon {
@@ -43,6 +42,12 @@ Json guest_json(const std::string& name, const GuardedGuest& guest) {
           {"counters", counters_json(status.counters)},
           {"detectors", {{"accounts", status.detector_accounts}, {"bytes", status.detector_bytes}}},
           {"since", status.since ? Json(to_rfc3339(*status.since)) : Json(nullptr)}};
+}
+
+// A guest that a file names, or whose tap it names, is that file's, whoever finds it.
+bool has_file(const DaemonConfig& config, const std::string& name, const std::string& tap) {
+  return std::ranges::any_of(
+      config.guests, [&](const GuestFile& file) { return file.config.label() == name || file.config.tap == tap; });
 }
 
 template <typename Row>
@@ -155,10 +160,7 @@ void Daemon::take_found(const Find& find) {
       if (auto guest = guests_.extract(known.first)) gone.push_back(std::move(guest.mapped()));
       return true;
     });
-    for (const GuestFile& file : config_.guests)
-      std::erase_if(running, [&](const auto& one) {
-        return one.first == file.config.label() || one.second.tap == file.config.tap;
-      });
+    std::erase_if(running, [&](const auto& one) { return has_file(config_, one.first, one.second.tap); });
   }
   gone.clear();
   for (const auto& [name, found] : running) {
@@ -180,9 +182,9 @@ void Daemon::tell_trouble(const std::string& trouble) {
 void Daemon::tick() {
   expire_rules();
   ids_.read([this](const std::string& guest, std::string_view line) {
-    ++ids_lines_;
-    if (const auto taken = take_ids_line(guest, line); !taken) ++ids_mistakes_;
+    static_cast<void>(take_ids_line(guest, line));  // has counted what it is
   });
+  ids_dropped_ = ids_.dropped();
 }
 
 void Daemon::expire_rules() {
@@ -192,12 +194,10 @@ void Daemon::expire_rules() {
     return;
   }
   std::set<std::string> guests;
-  for (const StoredRule& rule : *expired) {
-    guests.insert(rule.guest);
-    events_.publish("rule-removed", rule.guest, to_json(rule));
-  }
+  for (const StoredRule& rule : *expired) guests.insert(rule.guest);
   for (const std::string& name : guests)
     if (const auto applied = apply(name); !applied) spdlog::error("{}: {}", name, applied.error().message);
+  for (const StoredRule& rule : *expired) events_.publish("rule-removed", rule.guest, to_json(rule));
 }
 
 // -- the control interface ------------------------------------------------------------------------------------------
@@ -331,9 +331,15 @@ Result<Json> Daemon::undo(int64_t id) {
 }
 
 Result<Json> Daemon::take_ids_line(std::string_view name, std::string_view line) {
-  HW_TRY(const auto alert, detect::parse_ids_line(line));
+  const auto alert = detect::parse_ids_line(line);
+  ++(!alert ? ids_mistakes_ : *alert ? ids_alerts_ : ids_others_);
+  if (!alert) return std::unexpected(alert.error());
+  if (!*alert) return Json{{"alert", nullptr}, {"response", nullptr}};
+  return take_ids_alert(name, **alert);
+}
+
+Result<Json> Daemon::take_ids_alert(std::string_view name, const detect::IdsAlert& alert) {
   Json answer{{"alert", nullptr}, {"response", nullptr}};
-  if (!alert) return answer;
   Guests asked;
   if (name.empty()) {
     asked = all();
@@ -342,14 +348,21 @@ Result<Json> Daemon::take_ids_line(std::string_view name, std::string_view line)
     asked.emplace(name, std::move(guest));
   }
   for (const auto& [_, guest] : asked) {
-    HW_TRY(const auto taken, guest->take(*alert));
+    HW_TRY(const auto taken, guest->take(alert));
     if (!taken) continue;
-    ++ids_alerts_;
     answer["alert"] = to_json(taken->alert);
     if (taken->response) answer["response"] = to_json(*taken->response);
     break;
   }
   return answer;
+}
+
+std::vector<GuestFile> Daemon::wanted_by(const DaemonConfig& config) const {
+  std::vector<GuestFile> wanted = config.guests;
+  if (!config.find) return wanted;
+  for (const auto& [name, found] : found_)
+    if (!has_file(config, name, found.tap)) wanted.push_back(config.find->guest(name, found.pid, found.tap));
+  return wanted;
 }
 
 // Everything is read and checked first. What cannot change while a guest is guarded (its tap, its process) makes it a
@@ -362,29 +375,28 @@ Result<Json> Daemon::reload() {
     return fail(Code::kInvalid, "{}: sockets, the database and [[ids]] take a restart to change",
                 config_file_.string());
 
+  const std::vector<GuestFile> wanted = wanted_by(config);
+  std::vector<const GuestFile*> anew;
   Guests gone = all();
-  for (const GuestFile& file : config.guests) {
-    auto known = gone.extract(file.config.label());
-    if (known.empty()) {
-      guard(file);
-    } else if (const auto adopted = known.mapped()->adopt(file.config); !adopted) {
+  for (const GuestFile& file : wanted) {
+    if (auto known = gone.extract(file.config.label())) {
+      const auto adopted = known.mapped()->adopt(file.config);
+      if (adopted) continue;
       spdlog::info("{}: guarded anew: {}", file.config.label(), adopted.error().message);
-      {
-        const std::unique_lock lock(mutex_);
-        guests_.erase(file.config.label());
-      }
-      known = {};  // two guards would be in each other's way
-      guard(file);
+      gone.insert(std::move(known));
     }
+    anew.push_back(&file);
   }
+  spdlog::set_level(config.log_level);
   {
     const std::unique_lock lock(mutex_);
-    for (const auto& [name, _] : gone)
-      if (!found_.contains(name) || !config.find) guests_.erase(name);
+    for (const auto& [name, _] : gone) guests_.erase(name);
+    std::erase_if(found_,
+                  [&](const auto& known) { return !config.find || has_file(config, known.first, known.second.tap); });
     config_ = std::move(config);
   }
-  gone.clear();  // ends their threads
-  spdlog::set_level(config_.log_level);
+  gone.clear();  // ends their threads: two guards of one tap would be in each other's way
+  for (const GuestFile* file : anew) guard(*file);
   HW_TRY(const Json now, status());
   events_.publish("reloaded", "", {{"guests", now["guests"].size()}, {"rules", now["rules"]}});
   return Json{{"guests", now["guests"].size()}, {"rules", now["rules"]}};
@@ -439,7 +451,8 @@ Result<std::string> Daemon::metrics() {
   metrics.family("hyperward_ids_lines_total", kCounter, "Lines of IDSs, by what they were.");
   metrics.sample({{"result", "alert"}}, ids_alerts_.load());
   metrics.sample({{"result", "invalid"}}, ids_mistakes_.load());
-  metrics.sample({{"result", "other"}}, ids_lines_.load() - ids_alerts_.load() - ids_mistakes_.load());
+  metrics.sample({{"result", "other"}}, ids_others_.load());
+  metrics.sample({{"result", "dropped"}}, ids_dropped_.load());
   return metrics.text();
 }
 

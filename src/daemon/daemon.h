@@ -22,6 +22,7 @@
 #include "daemon/ids_intake.h"
 #include "daemon/operations.h"
 #include "daemon/store.h"
+#include "detect/ids_alert.h"
 
 namespace hyperward::daemon {
 
@@ -67,10 +68,13 @@ class Daemon final : public Operations {
   void guard(const GuestFile& file);
   void look_for_guests(const std::stop_token& stop);
   void take_found(const Find& find);
+  // The guests that there shall be: of the files, and those found that no file claims.
+  [[nodiscard]] std::vector<GuestFile> wanted_by(const DaemonConfig& config) const;
   void tell_trouble(const std::string& trouble);
   void expire_rules();
   // Carries a change of the store into force; the change itself is made already.
   [[nodiscard]] Result<void> apply(std::string_view guest);
+  [[nodiscard]] Result<Json> take_ids_alert(std::string_view guest, const detect::IdsAlert& alert);
   [[nodiscard]] Result<StoredRule> rule_of(std::string_view guest, int64_t id) const;
 
   const std::filesystem::path config_file_;
@@ -89,13 +93,13 @@ class Daemon final : public Operations {
   };
 
   std::string finding_trouble_;      // of the thread that looks
-  std::mutex reloading_;             // one at a time, and no guest is found meanwhile
+  std::mutex reloading_;             // one at a time, and no guest is found meanwhile; comes before mutex_
   mutable std::shared_mutex mutex_;  // of what follows
   DaemonConfig config_;
   Guests guests_;
   std::map<std::string, Found> found_;
 
-  std::atomic<uint64_t> ids_lines_{0}, ids_mistakes_{0}, ids_alerts_{0};
+  std::atomic<uint64_t> ids_alerts_{0}, ids_mistakes_{0}, ids_others_{0}, ids_dropped_{0};  // lines
   std::jthread finder_;
 };
 

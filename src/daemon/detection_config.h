@@ -50,6 +50,7 @@ struct Detection {
   std::filesystem::path listed_file;  // empty: none
   detect::Networks listed;            // its networks, once load_listed has read them
   detect::ResponsePolicy response = detect::ResponsePolicy::defaults();
+  bool operator==(const Detection&) const = default;
 };
 
 // `file` is where the sections stand; `users` gives the numbers of names.

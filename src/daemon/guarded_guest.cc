@@ -22,6 +22,9 @@ using namespace std::chrono_literals;
 constexpr auto kLookEvery = 1s;     // for a guest that does not run
 constexpr auto kTickEvery = 500ms;  // of the detectors, and of what status() tells
 constexpr auto kTaskDeadline = 30s;
+// A guest decides how many flows there are to tell of: they shall not drive out what else happens.
+constexpr double kFlowEventsBurst = 50;
+constexpr auto kFlowEventsInterval = 20ms;
 
 Error stopping() {
   return {Code::kSystem, "hyperward is ending"};
@@ -122,11 +125,13 @@ Result<void> GuardedGuest::adopt(Config config) {
     } else {
       HW_OK(load_rules(config.rules, names_of(config)));
     }
+    // What the detectors have seen, and the responses that are not to be made again, outlast other rules.
+    const bool watches_otherwise = config.detection != config_.detection;
     {
       const std::lock_guard lock(mutex_);
       config_ = config;
     }
-    if (guard_ != nullptr) watch_ = make_watch();
+    if (guard_ != nullptr && watches_otherwise) watch_ = make_watch();
     publish();
     return {};
   });
@@ -248,13 +253,14 @@ Result<void> GuardedGuest::apply_rules_here() {
 
 bool GuardedGuest::judged(const packet::FlowKey& key, const filter::Judgement& judgement) {
   ++now_.judged;
-  if (judgement.decision.log)
+  const auto now = std::chrono::steady_clock::now();
+  if (judgement.decision.log && flow_events_.take(now, kFlowEventsBurst, kFlowEventsInterval))
     events_.publish(
         fmt::format("flow-{}", policy::to_string(judgement.decision.verdict) == "deny" ? "denied" : "allowed"), name_,
         {{"flow", packet::to_string(key)},
          {"rule", filter::name_of(judgement.decision.rule)},
          {"owner", guest::to_string(judgement.owner)}});
-  watch_->judged(key, judgement, std::chrono::steady_clock::now());
+  watch_->judged(key, judgement, now);
   return watch_->has_cases();
 }
 

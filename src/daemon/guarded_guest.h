@@ -28,6 +28,7 @@
 #include "daemon/guard.h"
 #include "daemon/store.h"
 #include "daemon/watch.h"
+#include "detect/meter.h"
 
 namespace hyperward::daemon {
 
@@ -117,6 +118,7 @@ class GuardedGuest final : GuardListener {
   std::unique_ptr<Guard> guard_;
   pid_t last_qemu_ = 0;
   GuestStatus now_;  // becomes status_ by publish()
+  detect::Tokens flow_events_;
 
   mutable std::mutex mutex_;  // of what follows
   Config config_;             // written by the thread alone

@@ -32,6 +32,7 @@ struct Window {
   bool enabled = true;
   uint32_t count = 0;
   std::chrono::milliseconds length{};
+  bool operator==(const Window&) const = default;
 };
 
 // A bucket of `burst` new connections that refills with one every `interval`; empty, it makes a burst.
@@ -40,6 +41,7 @@ struct Bucket {
   uint32_t burst = 0;
   std::chrono::milliseconds interval{};
   std::vector<uint16_t> ports{};
+  bool operator==(const Bucket&) const = default;
 };
 
 struct Settings {
@@ -63,6 +65,7 @@ struct Settings {
   // A full account takes up to 18 kB: what a guest can make us keep is about 20 MB. Half are for processes, half for
   // users; it matters only how many of them open connections within a window.
   size_t max_accounts = 1024;
+  bool operator==(const Settings&) const = default;
 };
 
 // A flow that was judged for the first time.

@@ -15,9 +15,11 @@ class Networks {
   static constexpr size_t kMaxNetworks = 1'000'000;
   struct Range {
     IpAddress first, last;  // both belong to it
+    bool operator==(const Range&) const = default;
   };
 
   Networks() = default;  // empty: contains nothing
+  bool operator==(const Networks&) const = default;
 
   // One address or prefix a line, IPv4 or IPv6; blank lines and what follows '#' or ';' count for nothing.
   // kInvalid names the line: "line 3: '10.0.0.0/33' is no network".

@@ -55,6 +55,7 @@ struct Protected {
   std::vector<std::string> processes;  // by name: comm; what is longer than the kernel keeps is cut as it does
   std::vector<uint16_t> ports;         // of the remote end
   Networks networks;                   // of the remote end
+  bool operator==(const Protected&) const = default;
 };
 
 struct ResponsePolicy {
@@ -65,6 +66,7 @@ struct ResponsePolicy {
   Protected never;
   uint32_t max_rules_per_hour = 20;
   bool learning = false;  // plans are made and told, and none is carried out
+  bool operator==(const ResponsePolicy&) const = default;
 
   // deny-port for 30 minutes for each of ours, alert for an IDS's and for listed addresses.
   [[nodiscard]] static ResponsePolicy defaults();
