@@ -27,7 +27,7 @@ using namespace std::chrono_literals;
 
 constexpr uint32_t kEvents = 200'000;  // per run
 constexpr auto kBetween = 100us;       // 10,000 flows a second
-constexpr size_t kHistory = 32'768;  // daemon::Watch::kMaxHistory
+constexpr size_t kHistory = 32'768;    // daemon::Watch::kMaxHistory
 constexpr uint32_t kUsers = 20, kProcessesPerUser = 50, kServices = 30;
 
 guest::Owner owner(uint32_t uid, uint32_t pid) {
