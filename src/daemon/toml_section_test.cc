@@ -31,6 +31,14 @@ TEST(Section, gives_nothing_for_a_key_that_is_not_there) {
   EXPECT_EQ(Parsed("").a().take_ports("p").value(), std::nullopt);
 }
 
+TEST(ParseToml, has_characters_beyond_ascii_in_strings_and_comments_alone) {
+  EXPECT_EQ(message_of(parse_toml("# f\u00fcr\na = \"\u0447\\\"\u0447\" # \u0447\nb = '\u0447'", "x.toml")),
+            "no error");
+  EXPECT_EQ(message_of(parse_toml("a = 1\nb = 7\u0447", "x.toml")),
+            "x.toml:2:6: only quoted strings and comments may have characters beyond ASCII");
+  EXPECT_NE(message_of(parse_toml("a = \"x\ny\u0447", "x.toml")), "no error");
+}
+
 TEST(Section, reads_durations_down_to_milliseconds) {
   const auto duration = [](const std::string& text) {
     Parsed parsed("a.d = '" + text + "'");
