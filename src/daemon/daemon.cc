@@ -182,7 +182,7 @@ void Daemon::tell_trouble(const std::string& trouble) {
 void Daemon::tick() {
   expire_rules();
   ids_.read([this](const std::string& guest, std::string_view line) {
-    static_cast<void>(take_ids_line(guest, line));  // has counted what it is
+    if (const auto taken = take_ids_line(guest, line); !taken) spdlog::debug("IDS: {}", taken.error().message);
   });
   ids_dropped_ = ids_.dropped();
 }
