@@ -46,7 +46,7 @@ Result<void> run_daemon(const DaemonOptions& options) {
   HW_TRY(const Fd signals, settle_in(options));
   daemon::Service service;
   HW_TRY(const auto running, daemon::Daemon::start(options.config));
-  const daemon::DaemonConfig& config = running->config();
+  const daemon::DaemonConfig config = running->config();  // a copy: a reload may come from the control interface
   HW_TRY(const auto server, daemon::HttpServer::start({.control = config.socket,
                                                        .read = config.read_socket,
                                                        .control_group = config.socket_group,
