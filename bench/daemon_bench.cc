@@ -10,7 +10,6 @@
 #include <bpf/bpf.h>
 #include <sys/mount.h>
 
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <ctime>
@@ -24,6 +23,7 @@
 #include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
+#include "arguments.h"
 #include "cli/client.h"
 #include "daemon/daemon.h"
 #include "daemon/http_server.h"
@@ -97,7 +97,9 @@ Result<std::unique_ptr<Stage>> set_up(int guests) {
   };
   access.pin_root = stage->net.pin_root();
   spdlog::set_level(spdlog::level::err);
-  HW_TRY(stage->daemon, Daemon::start(stage->directory.path() / "hyperward.toml", std::move(access)));
+  const std::filesystem::path file = stage->directory.path() / "hyperward.toml";
+  HW_TRY(DaemonConfig config, load_daemon_config(file));
+  HW_TRY(stage->daemon, Daemon::start(file, std::move(config), std::move(access)));
   HW_TRY(stage->server, HttpServer::start({.control = stage->socket(), .read = {}}, *stage->daemon));
 
   for (const auto deadline = Clock::now() + kStartsWithin;; std::this_thread::sleep_for(50ms)) {
@@ -180,20 +182,12 @@ Result<json> measure(int guests, int calls) {
   return result;
 }
 
-int number(int argc, char** argv, int index, int otherwise) {
-  int value = otherwise;
-  if (index < argc) {
-    const std::string_view text(argv[index]);
-    std::from_chars(text.data(), text.data() + text.size(), value);
-  }
-  return value;
-}
-
 }  // namespace
 }  // namespace hyperward::daemon
 
 int main(int argc, char** argv) {
   using namespace hyperward::daemon;
+  using hyperward::bench::number;
   const int guests = number(argc, argv, 1, 0), calls = number(argc, argv, 2, 500);
   if (guests <= 0 || calls <= 0) {
     fmt::print(stderr, "usage: daemon_bench GUESTS [CALLS]\n");

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <string>
@@ -21,6 +20,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "arguments.h"
 #include "datapath/datapath.h"
 #include "datapath/test_net.h"
 #include "packet/build.h"
@@ -171,16 +171,8 @@ Result<json> guard(const std::string& interface) {
   return json{{"passed", counters[HW_COUNT_PASSED]}, {"held", counters[HW_COUNT_HELD]}};
 }
 
-int number(int argc, char** argv, int index, int otherwise) {
-  int value = otherwise;
-  if (index < argc) {
-    const std::string_view text(argv[index]);
-    std::from_chars(text.data(), text.data() + text.size(), value);
-  }
-  return value;
-}
-
 int run(int argc, char** argv) {
+  using bench::number;
   const std::string_view what = argc > 1 ? argv[1] : "";
   Result<json> result = fail(Code::kInvalid, "usage: datapath_bench known|held|guard ...");
   if (what == "known") result = measure_known(number(argc, argv, 2, 1), number(argc, argv, 3, 51));

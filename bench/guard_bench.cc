@@ -12,7 +12,6 @@
 #include <sched.h>
 #include <sys/mount.h>
 
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <deque>
@@ -25,6 +24,7 @@
 #include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
+#include "arguments.h"
 #include "daemon/guarded_guest.h"
 #include "daemon/test_directory.h"
 #include "datapath/flow_reader.h"
@@ -272,20 +272,12 @@ Result<json> measure(pid_t qemu, int runs, int seconds) {
   return result;
 }
 
-int number(int argc, char** argv, int index, int otherwise) {
-  int value = otherwise;
-  if (index < argc) {
-    const std::string_view text(argv[index]);
-    std::from_chars(text.data(), text.data() + text.size(), value);
-  }
-  return value;
-}
-
 }  // namespace
 }  // namespace hyperward::daemon
 
 int main(int argc, char** argv) {
   using namespace hyperward::daemon;
+  using hyperward::bench::number;
   const int pid = number(argc, argv, 1, 0), runs = number(argc, argv, 2, 3), seconds = number(argc, argv, 3, 3);
   if (pid <= 0 || runs <= 0 || seconds <= 0) {
     fmt::print(stderr, "usage: guard_bench PID [RUNS [SECONDS]]\n");

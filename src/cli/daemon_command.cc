@@ -21,18 +21,16 @@ struct DaemonOptions {
   bool check = false;
 };
 
-// Before there are threads: signals are for this one, and threads begin with the privileges of the one that starts
-// them.
-Result<Fd> settle_in(const DaemonOptions& options) {
+// Before there are threads: they begin with the privileges of the one that starts them.
+Result<daemon::DaemonConfig> settle_in(const DaemonOptions& options) {
   HW_OK(daemon::enter_start());
-  HW_TRY(Fd signals, daemon::watch_signals());
-  HW_TRY(const daemon::DaemonConfig config, daemon::load_daemon_config(options.config));
+  HW_TRY(daemon::DaemonConfig config, daemon::load_daemon_config(options.config));
   daemon::set_up_log(config.log_level);
   std::vector<std::string> groups;
   for (const auto& group : {config.socket_group, config.read_group})
     if (group) groups.push_back(*group);
   HW_OK(daemon::enter_running(groups));
-  return signals;
+  return config;
 }
 
 void reload(daemon::Daemon& running, const daemon::Service& service) {
@@ -43,10 +41,10 @@ void reload(daemon::Daemon& running, const daemon::Service& service) {
 }
 
 Result<void> run_daemon(const DaemonOptions& options) {
-  HW_TRY(const Fd signals, settle_in(options));
+  HW_TRY(const Fd signals, daemon::watch_signals());
+  HW_TRY(const daemon::DaemonConfig config, settle_in(options));
   daemon::Service service;
-  HW_TRY(const auto running, daemon::Daemon::start(options.config));
-  const daemon::DaemonConfig config = running->config();  // a copy: a reload may come from the control interface
+  HW_TRY(const auto running, daemon::Daemon::start(options.config, config));
   HW_TRY(const auto server, daemon::HttpServer::start({.control = config.socket,
                                                        .read = config.read_socket,
                                                        .control_group = config.socket_group,

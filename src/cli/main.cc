@@ -1,6 +1,6 @@
 // hyperward: who in a guest sent this packet, and may they?
 //
-// Exit status: 0 done, 1 the answer is no (a flow that is not there), 2 the input or the machine does not allow it.
+// Exit status: 0 done, 2 the input or the machine does not allow it, or what was asked for is not there.
 #include <cstdio>
 
 #include "cli/commands.h"

@@ -60,8 +60,8 @@ Result<Json> array_of(const Result<std::vector<Row>>& rows) {
 
 }  // namespace
 
-Result<std::unique_ptr<Daemon>> Daemon::start(const std::filesystem::path& config_file, GuestAccess access) {
-  HW_TRY(DaemonConfig config, load_daemon_config(config_file));
+Result<std::unique_ptr<Daemon>> Daemon::start(const std::filesystem::path& config_file, DaemonConfig config,
+                                              GuestAccess access) {
   HW_TRY(std::unique_ptr<Store> store, Store::open(config.database));
   HW_TRY(IdsIntake ids, IdsIntake::open(config.ids));
   if (config.find) access.libvirt_uri = config.find->libvirt;

@@ -28,17 +28,16 @@ namespace hyperward::daemon {
 
 class Daemon final : public Operations {
  public:
-  // Reads everything first: a mistake in any file leaves nothing half-done. `access` is how guests are found.
+  // `config` is what `config_file` says (load_daemon_config): all of it was read and checked before anything is done.
+  // reload() reads the file again. `access` is how guests are found.
   [[nodiscard]] static Result<std::unique_ptr<Daemon>> start(const std::filesystem::path& config_file,
-                                                             GuestAccess access = {});
+                                                             DaemonConfig config, GuestAccess access = {});
   // The guests' programs stay on their taps: known flows go on, new ones meet the default until a daemon comes back.
   ~Daemon() override;
 
   // What time asks for: rules that expire, lines of the IDSs. To be called every kTick.
   static constexpr std::chrono::milliseconds kTick{200};
   void tick();
-
-  [[nodiscard]] const DaemonConfig& config() const { return config_; }
 
   [[nodiscard]] Result<Json> status() override;
   [[nodiscard]] Result<Json> guests() override;

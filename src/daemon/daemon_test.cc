@@ -136,7 +136,8 @@ class DaemonTest : public testing::Test {
                        },
                        .libvirt_uri = {},
                        .pin_root = net->pin_root()};
-    daemon = value_of(Daemon::start(directory.path() / "hyperward.toml", std::move(access)));
+    const std::filesystem::path file = directory.path() / "hyperward.toml";
+    daemon = value_of(Daemon::start(file, value_of(load_daemon_config(file)), std::move(access)));
   }
   void start_and_guard() {
     start();
