@@ -8,17 +8,6 @@
 #include "common.h"
 
 #include <signal.h>
-#include <sys/time.h>
-
-static int ask(int type, const struct sockaddr_storage* to, socklen_t size, int timeout_ms) {
-  int fd = socket(to->ss_family, type | SOCK_CLOEXEC, 0);
-  struct timeval limit = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
-  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);  // connect() heeds it, too
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  if (connect(fd, (const void*)to, size) == 0) return fd;
-  close(fd);
-  return -1;
-}
 
 static int dns(int fd) {
   char answer[512];
@@ -68,7 +57,7 @@ int main(int argc, char** argv) {
   while (count < 0 || answered + failed < count) {
     long long next_ms = now_ms() + interval_ms;
     struct sockaddr_storage to = address_after(&first, (answered + failed) % hosts, 0);
-    int fd = ask(is_dns ? SOCK_DGRAM : SOCK_STREAM, &to, size, timeout_ms);
+    int fd = connect_within(is_dns ? SOCK_DGRAM : SOCK_STREAM, &to, size, timeout_ms);
     fd >= 0 && (is_dns ? dns(fd) : get(fd)) ? answered++ : failed++;
     if (fd >= 0) close(fd);
     printf("answered %ld failed %ld\n", answered, failed);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -77,4 +78,15 @@ static inline struct sockaddr_storage address_after(const struct sockaddr_storag
     in6->sin6_port = htons((uint16_t)(ntohs(in6->sin6_port) + ports));
   }
   return to;
+}
+
+// A socket that is connected, and whose every step ends after that time; -1: it is not.
+static inline int connect_within(int type, const struct sockaddr_storage* to, socklen_t size, int timeout_ms) {
+  int fd = socket(to->ss_family, type | SOCK_CLOEXEC, 0);
+  struct timeval limit = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);  // connect() heeds it, too
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  if (connect(fd, (const void*)to, size) == 0) return fd;
+  close(fd);
+  return -1;
 }

@@ -6,7 +6,6 @@
 #include "common.h"
 
 #include <signal.h>
-#include <sys/time.h>
 
 static int expect(int fd, char code) {  // the reply's first digit
   char reply[512];
@@ -25,11 +24,9 @@ static int say(int fd, const char* text, char code) {
 }
 
 static int deliver(const struct sockaddr_storage* to, socklen_t size, int timeout_ms) {
-  int fd = socket(to->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  struct timeval limit = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
-  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);  // connect() heeds it, too
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  int taken = connect(fd, (const void*)to, size) == 0 && expect(fd, '2') &&  //
+  int fd = connect_within(SOCK_STREAM, to, size, timeout_ms);
+  if (fd < 0) return 0;
+  int taken = expect(fd, '2') &&  //
               say(fd, "HELO guest\r\n", '2') && say(fd, "MAIL FROM:<mail@guest>\r\n", '2') &&
               say(fd, "RCPT TO:<someone@host>\r\n", '2') && say(fd, "DATA\r\n", '3') &&
               say(fd, "Subject: test\r\n\r\nhello\r\n.\r\n", '2');
