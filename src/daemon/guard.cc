@@ -73,7 +73,7 @@ uint32_t first_generation() {
 
 Result<Guard::FileRules> Guard::read_rules(const Config& config) {
   HW_TRY(std::string text, read_file(config.rules, policy::kTextMaxBytes));
-  HW_TRY(policy::RuleSet rules, load_rules(config.rules, names_of(config)));
+  HW_TRY(policy::RuleSet rules, compile_rules(text, config.rules, names_of(config)));
   return FileRules{std::move(rules), std::move(text)};
 }
 
@@ -253,9 +253,7 @@ void Guard::log(const filter::Judgement& judgement) {
 }
 
 Result<void> Guard::reload_rules() {
-  HW_TRY(FileRules rules, read_rules(config_));
-  rules_text_ = std::move(rules.text);
-  return put_in_force(filter::RuleChain(std::move(rules.rules), run_time_, names_of(config_)));
+  return adopt(config_);
 }
 
 Result<void> Guard::adopt(Config config) {

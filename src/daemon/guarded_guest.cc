@@ -180,15 +180,11 @@ void GuardedGuest::run(const std::stop_token& stop) {
 }
 
 void GuardedGuest::look_for_guest() {
-  std::vector<filter::StoredText> run_time;
-  if (auto rules = store_.rules(name_)) {
-    for (StoredRule& rule : *rules) run_time.push_back({rule.id, std::move(rule.text)});
-  } else {
-    return end_guard(State::kFailed, rules.error().message);
-  }
+  auto run_time = stored_rules();
+  if (!run_time) return end_guard(State::kFailed, run_time.error().message);
   auto guard = Guard::start({.config = config_,
                              .config_file = config_file_,
-                             .run_time = std::move(run_time),
+                             .run_time = *std::move(run_time),
                              .listener = this,
                              .access = access_});
   if (!guard) {
@@ -240,12 +236,17 @@ void GuardedGuest::run_tasks() {
   }
 }
 
-Result<void> GuardedGuest::apply_rules_here() {
-  if (guard_ == nullptr) return {};
-  HW_TRY(const std::vector<StoredRule> stored, store_.rules(name_));
+Result<std::vector<filter::StoredText>> GuardedGuest::stored_rules() const {
+  HW_TRY(std::vector<StoredRule> stored, store_.rules(name_));
   std::vector<filter::StoredText> rules;
   rules.reserve(stored.size());
-  for (const StoredRule& rule : stored) rules.push_back({rule.id, rule.text});
+  for (StoredRule& rule : stored) rules.push_back({rule.id, std::move(rule.text)});
+  return rules;
+}
+
+Result<void> GuardedGuest::apply_rules_here() {
+  if (guard_ == nullptr) return {};
+  HW_TRY(const std::vector<filter::StoredText> rules, stored_rules());
   const auto applied = guard_->set_run_time(rules);
   publish();
   return applied;
@@ -255,11 +256,10 @@ bool GuardedGuest::judged(const packet::FlowKey& key, const filter::Judgement& j
   ++now_.judged;
   const auto now = std::chrono::steady_clock::now();
   if (judgement.decision.log && flow_events_.take(now, kFlowEventsBurst, kFlowEventsInterval))
-    events_.publish(
-        fmt::format("flow-{}", policy::to_string(judgement.decision.verdict) == "deny" ? "denied" : "allowed"), name_,
-        {{"flow", packet::to_string(key)},
-         {"rule", filter::name_of(judgement.decision.rule)},
-         {"owner", guest::to_string(judgement.owner)}});
+    events_.publish(judgement.decision.verdict == policy::Verdict::kDeny ? "flow-denied" : "flow-allowed", name_,
+                    {{"flow", packet::to_string(key)},
+                     {"rule", filter::name_of(judgement.decision.rule)},
+                     {"owner", guest::to_string(judgement.owner)}});
   watch_->judged(key, judgement, now);
   return watch_->has_cases();
 }

@@ -93,6 +93,7 @@ class GuardedGuest final : GuardListener {
   void turn_guard();
   void run_tasks();
   [[nodiscard]] Result<policy::RuleSet> file_rules_here();
+  [[nodiscard]] Result<std::vector<filter::StoredText>> stored_rules() const;  // the newest first
   [[nodiscard]] Result<void> apply_rules_here();
   std::optional<Taken> act_on(const Case& found);
   std::optional<Taken> add_alert(StoredAlert alert, std::string_view why);

@@ -10,6 +10,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::chrono::nanoseconds kIdsAlertsInterval{static_cast<int64_t>(1e9 / Watch::kIdsAlertsPerSecond)};
+
 // The other side has said yes: its RST is no answer. A connection that was reset since was open if the guest has ever
 // acknowledged anything.
 bool answered(const datapath::FlowRecord& record) {
@@ -153,17 +155,14 @@ std::optional<Watch::Owned> Watch::owned_by_guest(const packet::FlowKey& sent, d
 }
 
 bool Watch::take(const detect::IdsAlert& alert, detect::Time now) {
-  const std::chrono::duration<double> waited = now - ids_refilled_;
-  ids_tokens_ = std::min(kIdsAlertsBurst, ids_tokens_ + waited.count() * kIdsAlertsPerSecond);
-  ids_refilled_ = now;
-  if (ids_tokens_ < 1) {
+  if (ids_tokens_.level(now, kIdsAlertsBurst, kIdsAlertsInterval) < 1) {
     ++overflowed_;
     return false;
   }
   const auto owned =
       owned_by_guest({.protocol = alert.protocol, .source = alert.source, .destination = alert.destination}, now);
   if (!owned) return false;
-  ids_tokens_ -= 1;
+  ids_tokens_.take(now, kIdsAlertsBurst, kIdsAlertsInterval);
   const auto& [key, owner] = *owned;
   findings_.push_back(
       {.kind = detect::Kind::kIds,

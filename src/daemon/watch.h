@@ -17,6 +17,7 @@
 #include "detect/finding.h"
 #include "detect/flow_history.h"
 #include "detect/ids_alert.h"
+#include "detect/meter.h"
 #include "detect/response.h"
 #include "filter/filter.h"
 
@@ -81,8 +82,7 @@ class Watch {
   std::vector<detect::Finding> findings_;  // of the call under way
   std::vector<Case> cases_;
   uint64_t overflowed_ = 0;
-  double ids_tokens_ = kIdsAlertsBurst;
-  detect::Time ids_refilled_{};
+  detect::Tokens ids_tokens_;
 };
 
 }  // namespace hyperward::daemon
