@@ -86,14 +86,20 @@ class Scene:
         ram_mib: int = 512,
         neighbour: bool = False,
         programs: tuple[str, ...] = (),
+        extra: tuple[str, ...] = (),
+        own_network: bool = True,
     ):
-        """neighbour: there is a second guest; programs: of this host, that the guests get too."""
+        """neighbour: there is a second guest; programs: of this host, that the guests get too; extra: words for QEMU;
+        own_network: False where this process is in a network of the test's already, with others that shall share it.
+        """
         self.place = Place(f"hyperward-{os.getpid()}", f"hwt{os.getpid()}", GUEST_ADDRESS, "52:54:00:12:34:56")
         second = Place(f"{self.place.name}-b", f"hwn{os.getpid()}", NEIGHBOUR_ADDRESS, "52:54:00:12:34:57")
         self.places = [self.place, second] if neighbour else [self.place]
         self.name = self.place.name
         self._kernel, self._memory, self._default, self._ram_mib = kernel, memory, default, ram_mib
         self._programs = programs
+        self._extra = extra
+        self._own_network = own_network
         self._started: list[subprocess.Popen] = []
         self.guest: guests.Guest | None = None
         self.neighbour: guests.Guest | None = None
@@ -129,6 +135,9 @@ class Scene:
         for guest in (self.guest, self.neighbour):
             if guest is not None:
                 guest.close()
+        if not self._own_network:
+            for link in ("veth0", "br0", *(place.tap for place in self.places)):
+                subprocess.run(["ip", "link", "delete", link], capture_output=True, check=False)
         self._folder.cleanup()
 
     def _boot(self, place: Place) -> guests.Guest:
@@ -139,12 +148,13 @@ class Scene:
             tap=place.tap,
             mac=place.mac,
             append=place.kernel_words,
-            extra=["-name", place.name],
+            extra=["-name", place.name, *self._extra],
             programs=self._programs,
         )
 
     def _build_network(self) -> None:
-        unshare_network()
+        if self._own_network:
+            unshare_network()
         self._world_holder = subprocess.Popen(["sleep", "infinity"], preexec_fn=unshare_network)
         self._started.append(self._world_holder)
         time.sleep(0.05)  # the child is in its own network only after preexec_fn
