@@ -1,4 +1,4 @@
-// Gives the words of a text their meaning: ports, users, addresses; and lays the rules out for RuleSet::decide().
+// Gives the words of a text their meaning: ports, users, addresses. layout.cc lays out what they mean.
 //
 // A set is a name for words, no type of its own: what `@staff` means is decided where it stands, after `user` or after
 // `process`. Only addresses are told from other words by their look, so a set holds one or the other. Sets are
@@ -8,9 +8,10 @@
 // most some values that no rule points to; they count towards kElementsMax like all others.
 #include <algorithm>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
-#include "packet/packet.h"
+#include "policy/layout.h"
 #include "policy/syntax.h"
 #include "policy/values.h"
 
@@ -78,14 +79,9 @@ class Compiler {
   std::expected<RuleSet, std::vector<Diagnostic>> compile_file(std::string_view text);
   // `line` is what the rule is known by.
   std::expected<RunTimeRule, std::vector<Diagnostic>> add_at_run_time(std::string_view text, uint32_t line);
-  RuleSet take_rules() { return std::move(rules_); }
+  RuleSet take_rules() { return layout_.take(); }
 
  private:
-  template <typename T>
-  using Interval = RuleSet::Interval<T>;
-  using Slice = RuleSet::Slice;
-  using Wide = RuleSet::Wide;
-
   // A value of a condition, and the set it came from, as named in the condition.
   struct Element {
     Word word;
@@ -95,30 +91,23 @@ class Compiler {
   // From here on places are places in `text`.
   void begin(std::string_view text);
   // Of the statements of a rule that is added at run time; gives its duration.
-  std::optional<std::chrono::seconds> add_only_rule(const std::vector<Statement>& statements);
+  std::optional<std::chrono::seconds> add_only_rule(const std::vector<Statement>& statements, uint32_t line);
   void add_set(const Statement& statement);
   void add_default(const Statement& statement);
-  void add_rule(const Statement& statement);
-  void add_condition(const Condition& condition, RuleSet::Screen& screen, RuleSet::Matcher& matcher);
-  void check_together(const Statement& statement, unsigned asks, const RuleSet::Matcher& matcher);
+  void add_rule(const Statement& statement, uint32_t line);
+  void add_condition(const Condition& condition, unsigned& asks, Layout::Matcher& matcher);
+  void check_together(const Statement& statement, unsigned asks, const Layout::Matcher& matcher);
   // What is wrong with a condition beside those before it; empty: nothing.
   std::string wrong_with(const Condition& condition, const Statement& statement, unsigned asks,
-                         const RuleSet::Matcher& matcher) const;
-  RuleSet::Screen screened(RuleSet::Screen screen, const RuleSet::Matcher& matcher) const;
-  bool only_with_ports(Slice protocols) const;
+                         const Layout::Matcher& matcher) const;
 
   // The words of a condition with its sets written out. `addresses`: what the sets must hold.
   std::vector<Element> elements_of(const Condition& condition, bool addresses);
   const Set* find_set(const Word& reference);
 
-  // Puts what `read` makes of each element into `pool`.
-  template <typename T, typename Read>
-  Slice slice_of(const Condition& condition, std::vector<Interval<T>>& pool, bool addresses, Read read);
-
-  template <typename T>
-  static void append(std::vector<Interval<T>>& intervals, const Range& range);
-  static void append(std::vector<Interval<Wide>>& intervals, const Prefix& prefix);
-  static void append(std::vector<Interval<Wide>>& intervals, const Comm& comm);
+  // What `read` makes of each element, laid out by a member of Layout.
+  template <typename Read, typename LayOut>
+  Layout::Slice slice_of(const Condition& condition, bool addresses, Read read, LayOut lay_out);
 
   // "'x' <wrong>" at a word, or "set 's' holds 'x', which <wrong>" where the set is used.
   void blame(const Element& element, std::string_view wrong);
@@ -132,11 +121,11 @@ class Compiler {
   const Names& names_;
   std::shared_ptr<Sets> defined_;     // by the file; nullptr at run time
   std::shared_ptr<const Sets> sets_;  // that may be used
-  RuleSet rules_;
+  Layout layout_;
   std::string_view text_;
   std::vector<Mistake> mistakes_;
   std::vector<uint32_t> line_begins_;
-  std::map<std::pair<About, std::string_view>, Slice> slices_of_sets_;
+  std::map<std::pair<About, std::string_view>, Layout::Slice> slices_of_sets_;
   std::array<uint32_t, 2> default_lines_{};
   size_t elements_count_ = 0;
   bool is_over_limit_ = false;
@@ -162,14 +151,13 @@ std::expected<RuleSet, std::vector<Diagnostic>> Compiler::compile_file(std::stri
     switch (statement.kind) {
       case Statement::Kind::kSet: add_set(statement); break;
       case Statement::Kind::kDefault: add_default(statement); break;
-      case Statement::Kind::kRule: add_rule(statement); break;
+      case Statement::Kind::kRule: add_rule(statement, line_of(statement.begin)); break;
     }
     if (statement.duration && !statement.broken)
       blame(statement.for_offset, 3, "'for' is for rules that are added at run time");
   }
   if (!mistakes_.empty()) return std::unexpected(diagnostics());
-  if (!defined_->by_name.empty()) rules_.sets_ = defined_;
-  return std::move(rules_);
+  return layout_.take(defined_->by_name.empty() ? nullptr : defined_);
 }
 
 std::expected<RunTimeRule, std::vector<Diagnostic>> Compiler::add_at_run_time(std::string_view text, uint32_t line) {
@@ -184,18 +172,17 @@ std::expected<RunTimeRule, std::vector<Diagnostic>> Compiler::add_at_run_time(st
   mistakes_ = std::move(syntax.mistakes);
   HW_CHECK(syntax.statements.size() <= 1);  // of one line
   RunTimeRule added;
-  if (mistakes_.empty()) added.duration = add_only_rule(syntax.statements);
+  if (mistakes_.empty()) added.duration = add_only_rule(syntax.statements, line);
   if (!mistakes_.empty()) {
     slices_of_sets_.clear();  // a set with a mistake was laid out without it
     is_over_limit_ = false;   // a smaller rule may still find room
     return std::unexpected(diagnostics());
   }
-  rules_.rules_.back().line = line;
-  added.rule = rules_.rules_.back();
+  added.rule = layout_.newest();
   return added;
 }
 
-std::optional<std::chrono::seconds> Compiler::add_only_rule(const std::vector<Statement>& statements) {
+std::optional<std::chrono::seconds> Compiler::add_only_rule(const std::vector<Statement>& statements, uint32_t line) {
   if (statements.empty()) {
     blame(0, 1, "expected 'allow', 'deny' or 'audit', found the end of the line");
     return std::nullopt;
@@ -215,7 +202,7 @@ std::optional<std::chrono::seconds> Compiler::add_only_rule(const std::vector<St
       blame(Element{*statement.duration}, meaning.error());
     }
   }
-  add_rule(statement);
+  add_rule(statement, line);
   return duration;
 }
 
@@ -265,131 +252,90 @@ void Compiler::add_default(const Statement& statement) {
     return blame(statement.begin, statement.end - statement.begin,
                  fmt::format("the default for '{}' stands in line {} already", to_string(statement.direction), line));
   line = line_of(statement.begin);
-  rules_.defaults_[static_cast<size_t>(statement.direction)] = {statement.verdict, statement.log};
-  if (statement.direction == Direction::kIn) rules_.mentions_inbound_ = true;
+  layout_.set_default(statement.direction, statement.verdict, statement.log);
 }
 
-void Compiler::add_rule(const Statement& statement) {
+void Compiler::add_rule(const Statement& statement, uint32_t line) {
   if (statement.broken) return;
-  RuleSet::Screen screen;
-  RuleSet::Matcher matcher;
-  screen.asks = statement.direction == Direction::kOut ? RuleSet::kAsksOut : RuleSet::kAsksIn;
+  unsigned asks = 0;
+  Layout::Matcher matcher;
   const size_t mistakes_before = mistakes_.size();
-  for (const Condition& condition : statement.conditions) add_condition(condition, screen, matcher);
-  if (mistakes_.size() == mistakes_before) check_together(statement, screen.asks, matcher);
+  for (const Condition& condition : statement.conditions) add_condition(condition, asks, matcher);
+  if (mistakes_.size() == mistakes_before) check_together(statement, asks, matcher);
   if (!mistakes_.empty()) return;  // nobody will see the rules, or, at run time, this one
 
-  constexpr unsigned kAboutProcess = RuleSet::kAsksGid | RuleSet::kAsksPid | RuleSet::kAsksComm;
-  constexpr unsigned kAboutKnownOwner = kAboutProcess | RuleSet::kAsksUid;
-  constexpr unsigned kAboutOwner = kAboutKnownOwner | RuleSet::kAsksUnknown;
-  rules_.needs_process_ |= (screen.asks & kAboutProcess) != 0;
-  rules_.needs_owner_ |= (screen.asks & kAboutOwner) != 0;
-  rules_.needs_known_owner_ |= (screen.asks & kAboutKnownOwner) != 0;
-  rules_.mentions_inbound_ |= statement.direction == Direction::kIn;
   const uint32_t end = statement.duration ? statement.for_offset : statement.end;
-  rules_.screens_.push_back(screened(screen, matcher));
-  rules_.matchers_.push_back(matcher);
-  rules_.rules_.push_back({.line = line_of(statement.begin),
-                           .direction = statement.direction,
-                           .verdict = statement.verdict,
-                           .audit = statement.audit,
-                           .log = statement.log,
-                           .text = on_one_line(text_.substr(statement.begin, end - statement.begin))});
+  layout_.add({.line = line,
+               .direction = statement.direction,
+               .verdict = statement.verdict,
+               .audit = statement.audit,
+               .log = statement.log,
+               .text = on_one_line(text_.substr(statement.begin, end - statement.begin))},
+              asks, matcher);
 }
 
-void Compiler::add_condition(const Condition& condition, RuleSet::Screen& screen, RuleSet::Matcher& matcher) {
-  const auto numbers = [&](auto read) { return slice_of(condition, rules_.numbers_, false, read); };
+void Compiler::add_condition(const Condition& condition, unsigned& asks, Layout::Matcher& matcher) {
+  const auto numbers = [&](auto read) { return slice_of(condition, false, read, &Layout::numbers); };
   const auto ids = [&](std::string_view what) {
-    return slice_of(condition, rules_.ids_, false, [&](const Word& word) { return read_id(word, what); });
+    return slice_of(condition, false, [&](const Word& word) { return read_id(word, what); }, &Layout::ids);
   };
   const auto named_ids = [&](std::string_view what, const auto& names) {
-    return slice_of(condition, rules_.ids_, false, [&](const Word& word) { return read_named_id(word, what, names); });
+    return slice_of(condition, false, [&](const Word& word) { return read_named_id(word, what, names); }, &Layout::ids);
   };
-  const auto addresses = [&] { return slice_of(condition, rules_.wides_, true, read_prefix); };
+  const auto addresses = [&] { return slice_of(condition, true, read_prefix, &Layout::addresses); };
 
-  unsigned asks = 0;
   switch (condition.about) {
     case About::kProtocol:
-      if (condition.values.front().text == "any") return;
+      if (condition.values.front().text == "any") break;
       matcher.protocols = numbers(read_protocol);
-      asks = RuleSet::kAsksProtocol;
+      asks |= RuleSet::kAsksProtocol;
       break;
     case About::kPort:
       matcher.ports = numbers(read_port);
-      asks = RuleSet::kAsksPort;
+      asks |= RuleSet::kAsksPort;
       break;
     case About::kDestination:
       matcher.destinations = addresses();
-      asks = RuleSet::kAsksDestination;
+      asks |= RuleSet::kAsksDestination;
       if (condition.negated) asks |= RuleSet::kDestinationNegated;
       break;
     case About::kPeer:
       matcher.peers = addresses();
-      asks = RuleSet::kAsksPeer;
+      asks |= RuleSet::kAsksPeer;
       if (condition.negated) asks |= RuleSet::kPeerNegated;
       break;
     case About::kUser:
       matcher.uids = named_ids("user", names_.users);
-      asks = RuleSet::kAsksUid;
+      asks |= RuleSet::kAsksUid;
       break;
     case About::kUid:
       matcher.uids = ids("uid");
-      asks = RuleSet::kAsksUid;
+      asks |= RuleSet::kAsksUid;
       break;
     case About::kGroup:
       matcher.gids = named_ids("group", names_.groups);
-      asks = RuleSet::kAsksGid;
+      asks |= RuleSet::kAsksGid;
       break;
     case About::kGid:
       matcher.gids = ids("gid");
-      asks = RuleSet::kAsksGid;
+      asks |= RuleSet::kAsksGid;
       break;
     case About::kPid:
       matcher.pids = ids("pid");
-      asks = RuleSet::kAsksPid;
+      asks |= RuleSet::kAsksPid;
       break;
     case About::kProcess:
-      matcher.comms = slice_of(condition, rules_.wides_, false, read_comm);
-      asks = RuleSet::kAsksComm;
+      matcher.comms = slice_of(condition, false, read_comm, &Layout::comms);
+      asks |= RuleSet::kAsksComm;
       break;
-    case About::kUnknown: asks = RuleSet::kAsksUnknown; break;
+    case About::kUnknown: asks |= RuleSet::kAsksUnknown; break;
     case About::kAnyone:
-    case About::kElements: return;
+    case About::kElements: break;
   }
-  screen.asks |= static_cast<uint16_t>(asks);
-}
-
-// The hulls of what the conditions take. A slice is sorted: its ends are the hull's.
-RuleSet::Screen Compiler::screened(RuleSet::Screen screen, const RuleSet::Matcher& matcher) const {
-  const auto tighten = [](const auto& pool, Slice slice, auto& hull) {
-    if (slice.count == 0) return;
-    using T = decltype(hull.first);
-    hull.first = static_cast<T>(pool[slice.begin].first);
-    hull.length = static_cast<T>(pool[slice.begin + slice.count - 1].last - hull.first);
-  };
-  tighten(rules_.numbers_, matcher.protocols, screen.protocol);
-  tighten(rules_.numbers_, matcher.ports, screen.port);
-  tighten(rules_.ids_, matcher.uids, screen.uid);
-  if (matcher.comms.count > 0) {
-    const auto comms = std::span(rules_.wides_).subspan(matcher.comms.begin, matcher.comms.count);
-    screen.comm_high = {comms.front().first.high, comms.back().last.high - comms.front().first.high};
-  }
-
-  if ((screen.asks & RuleSet::kAsksDestination) == 0 || (screen.asks & RuleSet::kDestinationNegated) != 0)
-    return screen;
-  uint64_t least = UINT64_MAX, greatest = 0;
-  const Slice slice = matcher.destinations;
-  for (const auto& interval : std::span(rules_.wides_).subspan(slice.begin, slice.count)) {
-    if (interval.first.high != interval.last.high) return screen;  // takes any lower half
-    least = std::min(least, interval.first.low);
-    greatest = std::max(greatest, interval.last.low);
-  }
-  if (least <= greatest) screen.destination_low = {least, greatest - least};
-  return screen;
 }
 
 // What each condition cannot see alone.
-void Compiler::check_together(const Statement& statement, unsigned asks, const RuleSet::Matcher& matcher) {
+void Compiler::check_together(const Statement& statement, unsigned asks, const Layout::Matcher& matcher) {
   if (statement.audit && statement.log)
     blame(statement.log_offset, 3, "an audit rule is recorded in any case: leave out 'log'");
   for (const Condition& condition : statement.conditions) {
@@ -400,7 +346,7 @@ void Compiler::check_together(const Statement& statement, unsigned asks, const R
 }
 
 std::string Compiler::wrong_with(const Condition& condition, const Statement& statement, unsigned asks,
-                                 const RuleSet::Matcher& matcher) const {
+                                 const Layout::Matcher& matcher) const {
   const std::string_view keyword = keyword_of(condition.about);
   for (const Condition& other : statement.conditions) {
     if (&other == &condition) break;
@@ -413,16 +359,9 @@ std::string Compiler::wrong_with(const Condition& condition, const Statement& st
   if (condition.about == About::kPeer && statement.direction == Direction::kOut)
     return "'peer' is for rules with 'in'; here the peer is what stands after 'to'";
   const bool has_protocols = (asks & RuleSet::kAsksProtocol) != 0;
-  if (condition.about == About::kPort && (!has_protocols || !only_with_ports(matcher.protocols)))
+  if (condition.about == About::kPort && (!has_protocols || !layout_.only_with_ports(matcher.protocols)))
     return "only tcp, udp and sctp have ports: name them after 'to'";
   return {};
-}
-
-bool Compiler::only_with_ports(Slice slice) const {
-  const auto protocols = std::span(rules_.numbers_).subspan(slice.begin, slice.count);
-  return std::all_of(protocols.begin(), protocols.end(), [](const Interval<uint16_t>& interval) {
-    return interval.first == interval.last && packet::has_ports(Protocol{static_cast<uint8_t>(interval.first)});
-  });
 }
 
 const Set* Compiler::find_set(const Word& reference) {
@@ -460,9 +399,8 @@ std::vector<Compiler::Element> Compiler::elements_of(const Condition& condition,
   return elements;
 }
 
-template <typename T, typename Read>
-Compiler::Slice Compiler::slice_of(const Condition& condition, std::vector<Interval<T>>& pool, bool addresses,
-                                   Read read) {
+template <typename Read, typename LayOut>
+Layout::Slice Compiler::slice_of(const Condition& condition, bool addresses, Read read, LayOut lay_out) {
   // A large set used by many rules is laid out once.
   const bool is_set = condition.values.size() == 1 && condition.values.front().kind == Word::Kind::kSet;
   const std::pair key(condition.about == About::kPeer ? About::kDestination : condition.about,
@@ -470,54 +408,18 @@ Compiler::Slice Compiler::slice_of(const Condition& condition, std::vector<Inter
   if (is_set)
     if (const auto known = slices_of_sets_.find(key); known != slices_of_sets_.end()) return known->second;
 
-  std::vector<Interval<T>> intervals;
+  std::vector<typename std::invoke_result_t<Read, const Word&>::value_type> meanings;
   for (const Element& element : elements_of(condition, addresses)) {
     const auto meaning = read(element.word);
     if (meaning) {
-      append(intervals, *meaning);
+      meanings.push_back(*meaning);
     } else {
       blame(element, meaning.error());
     }
   }
-  std::sort(intervals.begin(), intervals.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-
-  const Slice begin{static_cast<uint32_t>(pool.size()), 0};
-  for (const Interval<T>& interval : intervals) {
-    if (pool.size() > begin.begin && interval.first <= pool.back().last) {
-      pool.back().last = std::max(pool.back().last, interval.last);
-    } else {
-      pool.push_back(interval);
-    }
-  }
-  const Slice slice{begin.begin, static_cast<uint32_t>(pool.size()) - begin.begin};
+  const Layout::Slice slice = (layout_.*lay_out)(meanings);
   if (is_set) slices_of_sets_.emplace(key, slice);
   return slice;
-}
-
-template <typename T>
-void Compiler::append(std::vector<Interval<T>>& intervals, const Range& range) {
-  intervals.push_back({static_cast<T>(range.first), static_cast<T>(range.last)});
-}
-
-void Compiler::append(std::vector<Interval<Wide>>& intervals, const Prefix& prefix) {
-  const uint32_t bits = prefix.host_bits;
-  const Wide mask{bits > 64 ? UINT64_MAX >> (128 - bits) : 0, bits >= 64 ? UINT64_MAX : (uint64_t{1} << bits) - 1};
-  const Wide first = RuleSet::wide(prefix.address);
-  const Wide last{first.high | mask.high, first.low | mask.low};
-
-  // An IPv6 prefix around ::ffff:0:0/96, where IPv4 is kept, means no IPv4 address.
-  constexpr Wide kMappedFirst{0, 0xffff'0000'0000}, kMappedLast{0, 0xffff'ffff'ffff};
-  if (!prefix.address.is_v4() && first < kMappedFirst && kMappedLast <= last) {
-    intervals.push_back({first, {0, kMappedFirst.low - 1}});
-    if (kMappedLast < last) intervals.push_back({{0, kMappedLast.low + 1}, last});
-  } else {
-    intervals.push_back({first, last});
-  }
-}
-
-void Compiler::append(std::vector<Interval<Wide>>& intervals, const Comm& comm) {
-  const Wide name = RuleSet::wide(comm.name);
-  intervals.push_back({name, name});
 }
 
 void Compiler::blame(const Element& element, std::string_view wrong) {

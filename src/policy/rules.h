@@ -145,6 +145,7 @@ class RuleSet {
 
  private:
   friend class Compiler;
+  friend class Layout;
 
   // Values of one kind lie together in one array; a condition is a slice of it, sorted, without overlaps.
   struct Slice {
