@@ -104,11 +104,10 @@ Watch::Watch(const Config& config, Find find, Ask ask)
 void Watch::judged(const packet::FlowKey& key, const filter::Judgement& judgement, detect::Time now) {
   history_.remember(key, judgement.owner, now);
   // What a response has cut already asks for no other one.
-  const bool cut = judgement.decision.verdict == policy::Verdict::kDeny && filter::is_run_time(judgement.decision.rule);
-  if (cut) return;
-  detectors_.observe(
-      {.time = now, .key = key, .direction = judgement.flow.direction, .verdict = judgement.decision.verdict},
-      judgement.owner, findings_);
+  const policy::Verdict verdict = judgement.decision.verdict;
+  const bool cut = verdict == policy::Verdict::kDeny && filter::is_run_time(judgement.decision.rule);
+  detectors_.observe({.time = now, .key = key, .direction = judgement.flow.direction, .verdict = verdict, .cut = cut},
+                     judgement.owner, findings_);
   open_cases(now);
 }
 

@@ -127,6 +127,19 @@ TEST_F(WatchTest, what_a_rule_of_run_time_denied_raises_nothing) {
   EXPECT_FALSE(watch.has_cases());
 }
 
+TEST_F(WatchTest, a_flood_that_a_response_has_cut_for_the_most_is_known_for_one_by_what_is_left) {
+  for (uint16_t i = 0; i < 20'000 && !watch.has_cases(); ++i) {
+    const auto key = flow({kLocal.address, i}, {dark(1), 9}, Protocol::kUdp);
+    if (i % 100 == 0) {
+      judge(key, kMallory);
+    } else {
+      judge(key, detect::kUnknownOwner, policy::Verdict::kDeny, filter::kRunTime | 7);
+    }
+    now += 100us;
+  }
+  EXPECT_EQ(only_case().plan.rule, "deny log to udp 198.18.0.1 from uid 1000");
+}
+
 TEST_F(WatchTest, what_a_rule_of_the_file_denied_is_found_all_the_same) {
   scan(kMallory, 30, policy::Verdict::kDeny, 7);
   EXPECT_TRUE(watch.has_cases());

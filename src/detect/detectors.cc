@@ -11,6 +11,12 @@
 // Floods: the account sums up what goes to single targets (targets.h); how much of it was answered is asked of a
 // sample. Bursts: token buckets (meter.h), where answers count for nothing.
 //
+// Floods by all owners together: who sends each datagram from a new socket, and closes it at once, is found for those
+// that were looked up in time, and is unknown for the others. What flows begin with is summed up per target whoever
+// begins them (a socket that lives on is known by all that it carries). Is that a flood, then an owner is found for
+// kTakesPart unanswered flows of his own to this target; each by his own, with the attribution that they had. Rules of
+// run time that cut one of the owners do not end it.
+//
 // What is asked is bounded: an account that asked in vain waits (kAskEvery).
 #include "detect/detectors.h"
 
@@ -30,6 +36,8 @@ using std::chrono::milliseconds;
 constexpr size_t kMinContacts = 64, kContactsPerCount = 4;  // a list holds so many, of the count that makes a scan
 constexpr uint32_t kAnyPortFactor = 2;                      // scans without a common port or address want more
 constexpr uint32_t kShare = 5;                              // of one process for its user: the fifth part
+constexpr uint32_t kTakesPart = 20;                         // flows within its window, of a flood by many
+constexpr std::chrono::seconds kFloodLasts{10};             // by many, after it was last seen to be one
 constexpr uint32_t kListedProcesses = 4;                    // of one user, told apart for one address
 
 packet::FlowHash draw_hash() {
@@ -76,6 +84,10 @@ void note_flow(Account& account, const guest::Owner& owner, Time now) {
   account.unsettled = true;
 }
 
+bool can_flood(Protocol protocol) {
+  return protocol == Protocol::kTcp || protocol == Protocol::kUdp;
+}
+
 bool has_port(const Bucket& bucket, const packet::FlowKey& key) {
   return bucket.enabled && key.protocol == Protocol::kTcp &&
          std::ranges::find(bucket.ports, key.destination.port) != bucket.ports.end();
@@ -115,7 +127,7 @@ struct Detectors::Impl {
   // One account under judgement. `above` is the user's when it is a process's: what was said of him goes for it.
   struct Subject {
     Account& account;
-    const Account* above = nullptr;
+    Account* above = nullptr;
 
     [[nodiscard]] bool covers(Kind kind, uint64_t target, Time now) const {
       return account.reports.covers(kind, target, now) ||
@@ -144,15 +156,20 @@ struct Detectors::Impl {
   [[nodiscard]] const Window& flood_window(Protocol protocol) const {
     return protocol == Protocol::kTcp ? settings.syn_flood : settings.udp_flood;
   }
-  void judge_flood(const Subject& subject, Target& target, Time now, std::vector<Finding>& findings) const;
+  [[nodiscard]] std::optional<double> answers(Target& target, const Traffic& traffic, Time now) const;
+  [[nodiscard]] std::optional<double> flooded(Target& target, const Traffic& traffic, Time now) const;
+  [[nodiscard]] std::optional<double> takes_part(Target& target, const Traffic& of_owner, Time now) const;
+  void judge_flood(const Subject& subject, Target& target, Time now, std::vector<Finding>& findings);
   void flood(const Event& event, Traffic traffic);
+  void judge_together(Target& target, Time now) const;
+  void begin_together(const packet::FlowKey& key, Time now);
 
   template <typename MeterOf>
   void burst(const Event& event, Kind kind, const Bucket& bucket, uint64_t target, MeterOf meter_of) const;
   void bursts(const Event& event) const;
   void look_up(const Event& event) const;
 
-  void settle(Account& account, Account* above, Time now, std::vector<Finding>& findings) const;
+  void settle(Account& account, Account* above, Time now, std::vector<Finding>& findings);
 
   Settings settings;
   Networks listed;
@@ -162,6 +179,7 @@ struct Detectors::Impl {
   Contacts::Limits limits, user_limits;
   // Apart, so that no crowd of processes pushes out a user.
   Accounts processes, users;
+  Targets together;  // of all owners: how many flows begin
   FlowLoads loads;
   Time first{}, latest{};  // event
   bool begun = false;
@@ -288,45 +306,68 @@ void Detectors::Impl::scan(const Event& event) const {
 
 // --- Floods ---
 
-void Detectors::Impl::judge_flood(const Subject& subject, Target& target, Time now,
-                                  std::vector<Finding>& findings) const {
-  const packet::FlowKey& key = target.latest();
-  const bool tcp = key.protocol == Protocol::kTcp;
-  const Window& window = flood_window(key.protocol);
-  const Traffic traffic = target.traffic(now);
-  const Kind kind = tcp ? Kind::kSynFlood : Kind::kUdpFlood;
-  const uint64_t id = target_of(key.protocol, key.destination.address, tcp ? key.destination.port : uint16_t{0});
-  if (traffic.to_target() < window.count || now < target.next_ask || warming_up(now)) return;
-  if (subject.covers(kind, id, now)) return;
-
+// Nothing: whether what flows began with is answered would decide, and most may still be.
+std::optional<double> Detectors::Impl::answers(Target& target, const Traffic& traffic, Time now) const {
   target.next_ask = now + kAskEvery;
   const Target::Asked asked = target.ask(now, settings.grace, answered);
-  const double answered_part =
-      asked.old == 0 ? 0 : static_cast<double>(asked.answered) / static_cast<double>(asked.old);
-  const double answers = traffic.received + traffic.opened * answered_part;
-  // Whether what flows began with may still be answered, and would decide.
-  const bool too_young = asked.old * 3 < asked.sampled && (tcp || traffic.opened * 10 >= traffic.to_target());
-  if (too_young) return;
-  const bool flooded = tcp ? traffic.opened - answers >= window.count : answers * 10 < traffic.to_target();
-  if (!flooded) {
-    target.next_ask = now + std::max(settings.grace, kAskEvery);
-    return;
+  if (asked.old * 3 < asked.sampled && traffic.opened * 10 >= traffic.to_target()) return std::nullopt;
+  const double part = asked.old == 0 ? 0 : static_cast<double>(asked.answered) / static_cast<double>(asked.old);
+  const double answers = traffic.received + traffic.opened * part;
+  if (answers > 0) target.next_ask = now + std::max(settings.grace, kAskEvery);
+  return answers;
+}
+
+// The answers, when they are so few that this is a flood.
+std::optional<double> Detectors::Impl::flooded(Target& target, const Traffic& traffic, Time now) const {
+  const Protocol protocol = target.latest().protocol;
+  const uint32_t count = flood_window(protocol).count;
+  if (traffic.to_target() < count || now < target.next_ask) return std::nullopt;
+  const auto answers = this->answers(target, traffic, now);
+  if (!answers) return std::nullopt;
+  const bool is_flood =
+      protocol == Protocol::kTcp ? traffic.opened - *answers >= count : *answers * 10 < traffic.to_target();
+  return is_flood ? answers : std::nullopt;
+}
+
+// The same for what one owner does of a flood by all.
+std::optional<double> Detectors::Impl::takes_part(Target& target, const Traffic& of_owner, Time now) const {
+  if (of_owner.opened < kTakesPart || now < target.next_ask) return std::nullopt;
+  const auto answers = this->answers(target, of_owner, now);
+  return answers && *answers * 10 < of_owner.opened ? answers : std::nullopt;
+}
+
+void Detectors::Impl::judge_flood(const Subject& subject, Target& target, Time now, std::vector<Finding>& findings) {
+  const packet::FlowKey& key = target.latest();
+  const bool tcp = key.protocol == Protocol::kTcp;
+  const Kind kind = tcp ? Kind::kSynFlood : Kind::kUdpFlood;
+  const uint64_t id = target_of(key.protocol, key.destination.address, tcp ? key.destination.port : uint16_t{0});
+  if (warming_up(now) || subject.covers(kind, id, now)) return;
+
+  Traffic traffic = target.traffic(now);
+  auto answers = flooded(target, traffic, now);
+  const Target* const of_all = together.find(key);
+  const bool by_many = !answers && of_all != nullptr && now < of_all->flooded_until;
+  if (by_many) {
+    traffic.sent = 0;
+    answers = takes_part(target, traffic, now);
   }
+  if (!answers) return;
 
   Finding finding{.kind = kind, .example = key, .remote = key.destination.address, .port = target.common().port()};
-  if (tcp) {
-    finding.figures = {{"connections", traffic.opened - answers}, {"seconds", seconds(window.length)}};
-  } else {
-    finding.figures = {{"packets", traffic.to_target()}, {"answers", answers}, {"seconds", seconds(window.length)}};
-  }
+  finding.figures.emplace_back(tcp ? "connections" : "packets", traffic.to_target() - (tcp ? *answers : 0));
+  if (by_many) finding.figures.emplace_back("together", of_all->traffic(now).opened);
+  if (!tcp) finding.figures.emplace_back("answers", *answers);
+  finding.figures.emplace_back("seconds", seconds(flood_window(key.protocol).length));
   report(subject, std::move(finding), id, now, findings);
+  // It is the process's own, and no longer its user's.
+  if (subject.above != nullptr) subject.above->targets.forget(key);
 }
 
 void Detectors::Impl::flood(const Event& event, Traffic traffic) {
   const packet::FlowKey& key = event.key;
   const bool tcp = key.protocol == Protocol::kTcp;
   const Window& window = flood_window(key.protocol);
-  if (!window.enabled || (!tcp && key.protocol != Protocol::kUdp)) return;
+  if (!window.enabled || !can_flood(key.protocol)) return;
   traffic = traffic.within(window.length);
   if (event.process != nullptr) {
     Target& target = event.process->targets.at(key, event.now, window.length);
@@ -343,6 +384,18 @@ void Detectors::Impl::flood(const Event& event, Traffic traffic) {
   Target& target = event.user->targets.at(key, event.now, window.length);
   target.add(event.now, key, traffic, random);
   judge_flood({*event.user}, target, event.now, *event.findings);
+}
+
+void Detectors::Impl::judge_together(Target& target, Time now) const {
+  if (flooded(target, target.traffic(now), now)) target.flooded_until = now + kFloodLasts;
+}
+
+void Detectors::Impl::begin_together(const packet::FlowKey& key, Time now) {
+  const Window& window = flood_window(key.protocol);
+  if (!window.enabled || !can_flood(key.protocol)) return;
+  Target& target = together.at(key, now, window.length);
+  target.add(now, key, {.opened = 1}, random);
+  judge_together(target, now);
 }
 
 // --- Bursts ---
@@ -408,7 +461,7 @@ void Detectors::Impl::look_up(const Event& event) const {
 
 // --- What ends without a further flow ---
 
-void Detectors::Impl::settle(Account& account, Account* above, Time now, std::vector<Finding>& findings) const {
+void Detectors::Impl::settle(Account& account, Account* above, Time now, std::vector<Finding>& findings) {
   if (!account.unsettled) return;
   const Subject subject{account, above};
   if (account.contacts.size() >= std::min(settings.horizontal_scan.count, settings.vertical_scan.count)) {
@@ -433,8 +486,10 @@ Detectors& Detectors::operator=(Detectors&&) noexcept = default;
 void Detectors::observe(const NewFlow& flow, const guest::Owner& owner, std::vector<Finding>& findings) {
   const Time now = impl_->advance(flow.time);
   const bool from_guest = flow.direction == policy::Direction::kOut;
-  if (flow.key.protocol == Protocol::kUdp) impl_->loads.begin(flow.key, from_guest, now);
+  if (flow.key.protocol == Protocol::kUdp && !flow.cut) impl_->loads.begin(flow.key, from_guest, now);
   if (!from_guest) return;
+  impl_->begin_together(flow.key, now);
+  if (flow.cut) return;
   const Impl::Event event = impl_->charge(owner, now, flow.key, findings);
   impl_->look_up(event);
   impl_->scan(event);
@@ -452,6 +507,7 @@ void Detectors::observe(const FlowLoad& load, const guest::Owner& owner, std::ve
 
 void Detectors::tick(Time time, std::vector<Finding>& findings) {
   const Time now = impl_->advance(time);
+  for (Target& target : impl_->together.all()) impl_->judge_together(target, now);
   for (Account& account : impl_->processes.all()) {
     const auto uid = account.culprit.uid;
     const AccountKey above = uid ? AccountKey{AccountKey::Who::kUser, *uid, 0} : AccountKey{};
@@ -465,7 +521,7 @@ size_t Detectors::accounts() const {
 }
 
 size_t Detectors::bytes() const {
-  return impl_->processes.bytes() + impl_->users.bytes() + impl_->loads.bytes();
+  return impl_->processes.bytes() + impl_->users.bytes() + impl_->together.bytes() + impl_->loads.bytes();
 }
 
 }  // namespace hyperward::detect

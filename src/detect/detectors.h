@@ -8,6 +8,9 @@
 // many short-lived processes are found like one, and a few busy ones are not. What was said of the user is not said of
 // his processes again.
 //
+// A flood whose sockets are closed before anybody can look is unknown's for the most part, and its sender's for the
+// rest. So floods are counted over all owners, too; once there is one, each owner who takes part in it is found.
+//
 // Pure: time comes with the events. Not for several threads at a time.
 #pragma once
 
@@ -74,6 +77,7 @@ struct NewFlow {
   packet::FlowKey key;  // its source is the guest
   policy::Direction direction = policy::Direction::kOut;
   policy::Verdict verdict = policy::Verdict::kAllow;
+  bool cut = false;  // by a rule of run time: nothing is found of its owner for it, but a flood that goes on is one
 };
 
 // What a flow has carried so far. Of one whose beginning was not observed, only what it carries from the second on.

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "detect/response.h"
 #include "detect/test_world.h"
 
 namespace hyperward::detect {
@@ -11,6 +12,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
 
 constexpr milliseconds kHundredPerSecond{10};
 const guest::Owner kMallory = process(1000, 7);
@@ -344,6 +346,145 @@ TEST(UdpFlood, is_none_when_others_began_the_flow) {
   }
   EXPECT_THAT(world.found(), IsEmpty());
   EXPECT_EQ(world.detectors.accounts(), 0U);
+}
+
+// --- Floods by many owners, and by one who is seldom caught in the act ---
+
+// Begins flows to one target, each from a socket that is closed at once: so many in a thousand are looked up in time.
+struct HitAndRun {
+  uint32_t per_second = 10'000;
+  uint32_t known_per_mille = 10;
+  Protocol protocol = Protocol::kUdp;
+  std::function<guest::Owner(uint32_t)> owner = [](uint32_t) { return kMallory; };
+};
+constexpr uint16_t kFloodedPort = 9;
+
+// Whoever is found is cut at once, as a response does. How many flows of the last second were cut by nobody.
+uint32_t let_loose(World& world, uint32_t for_seconds, const HitAndRun& flood) {
+  uint32_t uncut = 0;
+  for (uint32_t i = 0; i < for_seconds * flood.per_second; ++i) {
+    const bool known = i * flood.known_per_mille % 1000 < flood.known_per_mille;
+    const guest::Owner owner = known ? flood.owner(i) : kUnknownOwner;
+    const bool cut =
+        std::ranges::any_of(world.findings, [&](const Finding& finding) { return finding.culprit.uid == owner.uid; });
+    if (!cut && i >= (for_seconds - 1) * flood.per_second) ++uncut;
+    world.connect_from(owner, {alive(i >> 10), static_cast<uint16_t>(i)}, {dark(1), kFloodedPort}, flood.protocol, cut);
+    world.wait(std::chrono::microseconds(1'000'000 / flood.per_second));
+  }
+  return uncut;
+}
+
+TEST(FloodByMany, of_datagrams_from_ever_new_sockets_is_found_of_its_sender_and_of_unknown) {
+  for (const uint32_t known_per_mille : {8, 50, 186, 399}) {
+    World world;
+    EXPECT_EQ(let_loose(world, 3, {.known_per_mille = known_per_mille}), 0U) << known_per_mille;
+    EXPECT_THAT(world.found(), UnorderedElementsAre("udp-flood uid 1000 pid 7 198.18.0.1 port 9",
+                                                    "udp-flood unknown 198.18.0.1 port 9"));
+  }
+}
+
+TEST(FloodByMany, of_which_less_is_known_than_a_part_goes_on_at_that) {
+  World world;
+  EXPECT_LT(let_loose(world, 3, {.known_per_mille = 1}), 20U);
+  EXPECT_THAT(world.found(), ElementsAre("udp-flood unknown 198.18.0.1 port 9"));
+}
+
+TEST(FloodByMany, of_whom_nobody_does_enough_alone_is_found) {
+  World world;
+  EXPECT_EQ(let_loose(world, 3, {.per_second = 5000, .known_per_mille = 500}), 0U);
+  EXPECT_EQ(world.findings.size(), 2U);
+  for (const Finding& finding : world.findings) {
+    EXPECT_GE(figure(finding, "together"), 4000);
+    EXPECT_LT(figure(finding, "packets"), 4000);
+    EXPECT_GE(figure(finding, "packets"), 20);
+  }
+}
+
+TEST(FloodByMany, of_connections_by_ever_new_processes_is_found_of_their_user_and_of_unknown) {
+  World world;
+  const auto forked = [](uint32_t i) { return process(1000, 100 + i); };
+  EXPECT_EQ(
+      let_loose(world, 3, {.per_second = 500, .known_per_mille = 60, .protocol = Protocol::kTcp, .owner = forked}), 0U);
+  EXPECT_THAT(world.found(),
+              UnorderedElementsAre("syn-flood uid 1000 198.18.0.1 port 9", "syn-flood unknown 198.18.0.1 port 9"));
+}
+
+TEST(FloodByMany, by_ever_new_users_is_found_of_those_who_do_their_part) {
+  World world;
+  EXPECT_EQ(
+      let_loose(world, 3, {.known_per_mille = 1000, .owner = [](uint32_t i) { return process(i % 100, i % 100); }}),
+      0U);
+  EXPECT_EQ(world.findings.size(), 100U);
+}
+
+TEST(FloodByMany, goes_on_while_one_of_them_is_cut) {
+  World world;
+  let_loose(world, 90, {.known_per_mille = 0});
+  ASSERT_THAT(world.found(), ElementsAre("udp-flood unknown 198.18.0.1 port 9"));
+  EXPECT_EQ(let_loose(world, 2, {.known_per_mille = 10}), 0U);
+  EXPECT_EQ(world.findings.size(), 2U);
+}
+
+TEST(FloodByMany, is_no_more_when_it_has_ended) {
+  World world;
+  let_loose(world, 2, {.known_per_mille = 0});
+  world.wait(seconds(12));
+  let_loose(world, 3, {.per_second = 100, .known_per_mille = 1000});
+  EXPECT_THAT(world.found(), ElementsAre("udp-flood unknown 198.18.0.1 port 9"));
+}
+
+TEST(FloodByMany, that_has_ended_before_answers_are_due_is_found_all_the_same) {
+  World world;
+  world.wait(milliseconds(500));
+  for (uint32_t i = 0; i < 6000; ++i)
+    world.connect_from(i % 2 == 0 ? kMallory : kUnknownOwner, {alive(i >> 10), static_cast<uint16_t>(i)},
+                       {dark(1), kFloodedPort}, Protocol::kUdp);
+  EXPECT_THAT(world.found(), IsEmpty());
+  world.wait(seconds(1));
+  EXPECT_EQ(world.findings.size(), 2U);
+}
+
+TEST(FloodByMany, touches_nobody_who_asks_its_target_seldom_or_is_answered_by_it) {
+  World world;
+  world.favourite = IpAddress::v4(10, 9, 0, 3);
+  const guest::Owner seldom = process(33, 33), answered = process(53, 53);
+  const Endpoint target{dark(1), kFloodedPort};
+  let_loose(world, 2, {});
+  ASSERT_EQ(world.findings.size(), 2U);
+  for (uint32_t i = 0; i < 30 * 5000; ++i) {
+    const auto port = static_cast<uint16_t>(i);
+    world.connect_from(kUnknownOwner, {alive(6), port}, target, Protocol::kUdp, /*cut=*/true);
+    if (i % 1000 == 0) world.connect_from(seldom, {alive(5), port}, target, Protocol::kUdp);
+    if (i % 50 == 0) world.connect_from(answered, {*world.favourite, port}, target, Protocol::kUdp);
+    world.wait(std::chrono::microseconds(200));
+  }
+  EXPECT_EQ(world.findings.size(), 2U);
+}
+
+TEST(FloodByMany, touches_nobody_who_keeps_to_one_socket) {
+  World world;
+  const guest::Owner logger = process(104, 104);
+  const auto key = world.connect(logger, dark(1), 514, Protocol::kUdp);
+  let_loose(world, 2, {});
+  world.load(logger, key, 2000, 0);
+  let_loose(world, 2, {});
+  world.load(logger, key, 4000, 0);
+  for (const Finding& finding : world.findings) EXPECT_NE(finding.culprit.uid, 104U);
+}
+
+TEST(FloodByMany, of_a_doubtful_owner_cuts_him_from_the_one_destination_alone) {
+  guest::Owner doubtful = process(1000, 7);
+  doubtful.process.reset();
+  doubtful.how = guest::How::kSocketOnly;
+  doubtful.reason = guest::Reason::kNotConfirmed;
+  World world;
+  let_loose(world, 2, {.owner = [&](uint32_t) { return doubtful; }});
+  ASSERT_EQ(world.findings.size(), 2U);
+  Responder responder(ResponsePolicy::defaults());
+  std::vector<std::string> rules;
+  for (const Finding& finding : world.findings) rules.push_back(responder.plan(finding).rule);
+  EXPECT_THAT(rules, UnorderedElementsAre("deny log to udp 198.18.0.1 from unknown",
+                                          "deny log to udp 198.18.0.1 port 9 from uid 1000"));
 }
 
 // --- Bursts ---

@@ -51,11 +51,27 @@ Target::Asked Target::ask(Time now, std::chrono::nanoseconds grace, const Answer
   return asked;
 }
 
+namespace {
+
+Endpoint target_of(const packet::FlowKey& key) {
+  return {key.destination.address, key.protocol == Protocol::kTcp ? key.destination.port : uint16_t{0}};
+}
+
+}  // namespace
+
+Target* Targets::find(const packet::FlowKey& key) {
+  const auto known =
+      std::ranges::find_if(targets_, [&](const Target& target) { return target.is(key.protocol, target_of(key)); });
+  return known == targets_.end() ? nullptr : &*known;
+}
+
+void Targets::forget(const packet::FlowKey& key) {
+  std::erase_if(targets_, [&](const Target& target) { return target.is(key.protocol, target_of(key)); });
+}
+
 Target& Targets::at(const packet::FlowKey& key, Time now, std::chrono::nanoseconds window) {
-  const Endpoint remote{key.destination.address, key.protocol == Protocol::kTcp ? key.destination.port : uint16_t{0}};
-  const auto known = std::find_if(targets_.begin(), targets_.end(),
-                                  [&](const Target& target) { return target.is(key.protocol, remote); });
-  if (known != targets_.end()) return *known;
+  if (Target* const known = find(key)) return *known;
+  const Endpoint remote = target_of(key);
   if (targets_.size() < kMaxTargets) return targets_.emplace_back(key.protocol, remote, window);
 
   size_t least = 0;

@@ -1,4 +1,4 @@
-// What one account sends to single targets, for floods: a service (TCP) or an address (UDP).
+// What one account, or the guest as a whole, sends to single targets, for floods: a service (TCP) or an address (UDP).
 //
 // How many of a target's new flows were answered is known from a sample of them: asking for each would cost as much as
 // the flood.
@@ -58,6 +58,7 @@ class Target {
   [[nodiscard]] const Common& common() const { return common_; }
 
   Time next_ask{};
+  Time flooded_until{};  // by all owners together: as far as was seen
 
  private:
   struct Sample {
@@ -82,6 +83,8 @@ class Targets {
 
   // Of UDP the remote port counts for nothing. The reference holds until the next call.
   [[nodiscard]] Target& at(const packet::FlowKey& key, Time now, std::chrono::nanoseconds window);
+  [[nodiscard]] Target* find(const packet::FlowKey& key);
+  void forget(const packet::FlowKey& key);
   [[nodiscard]] std::vector<Target>& all() { return targets_; }
   [[nodiscard]] size_t bytes() const { return targets_.capacity() * sizeof(Target); }
 

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -50,10 +51,10 @@ class World {
     return connect_from(owner, {IpAddress::v4(10, 9, 0, 2), local_port_}, {remote, port}, protocol);
   }
   const packet::FlowKey& connect_from(const guest::Owner& owner, const Endpoint& local, const Endpoint& remote,
-                                      Protocol protocol = Protocol::kTcp) {
+                                      Protocol protocol = Protocol::kTcp, bool cut = false) {
     latest_ = {.protocol = protocol, .source = local, .destination = remote};
     began_[latest_] = now;
-    detectors.observe(NewFlow{.time = now, .key = latest_}, owner, findings);
+    detectors.observe(NewFlow{.time = now, .key = latest_, .cut = cut}, owner, findings);
     return latest_;
   }
   void load(const guest::Owner& owner, const packet::FlowKey& key, uint64_t sent, uint64_t received) {
@@ -83,6 +84,7 @@ class World {
   }
 
   milliseconds round_trip{80};
+  std::optional<IpAddress> favourite;  // of dark addresses: who sends from here is answered all the same
   std::vector<Finding> findings;
   uint64_t asked = 0;
   Time now = Time{} + std::chrono::hours(100);
@@ -93,7 +95,8 @@ class World {
     const auto& bytes = key.destination.address.bytes();
     const bool is_dark = bytes[12] == 198 && (bytes[13] == 18 || bytes[13] == 19);
     const auto begun = began_.find(key);
-    return !is_dark && begun != began_.end() && now - begun->second >= round_trip;
+    const bool is_mute = is_dark && key.source.address != favourite;
+    return !is_mute && begun != began_.end() && now - begun->second >= round_trip;
   }
 
   Time next_tick_ = now + seconds(1);

@@ -19,7 +19,7 @@ class Attack:
     command: str  # in the guest, as root
     watched: str  # its packets, for world.py
     kind: str  # of the alert
-    uid: int | None = ALICE  # to blame; None: nobody can know
+    uids: tuple[int | None, ...] = (ALICE,)  # to blame, and nobody else; None: nobody can know
     within_s: float = 1.0  # from the first packet outside to the last
     packets: int = 40  # that may have come through by then
     leak: int = 0  # packets/s that may still come through afterwards
@@ -64,14 +64,14 @@ RAW_SCAN = Attack(
     "flood -p 7002 -r 100 syn 198.51.100.1 250",
     watched="tcp:198.51.100.0/24:7002",
     kind="horizontal-scan",
-    uid=None,
+    uids=(None,),
 )
 FORGED_SCAN = Attack(
     "raw scan from forged sources, 100/s",
     "flood -p 7003 -r 100 -s 10.9.0.100 -S 50 syn 198.51.100.1 250",
     watched="tcp:198.51.100.0/24:7003",
     kind="horizontal-scan",
-    uid=None,
+    uids=(None,),
 )
 UDP_FLOOD = Attack(
     "UDP flood from one port, 10000/s",
@@ -81,17 +81,28 @@ UDP_FLOOD = Attack(
     within_s=3,
     packets=30_000,
 )
-# Most of its sockets are closed before anyone can look, and are cut as nobody's. The others are known to be alice's, and
-# go on until they are as many as make a flood.
+# Most of its sockets are closed before anyone can look: those are unknown's, the others are known to be alice's. Who
+# floods is cut as both.
 PORTS_FLOOD = Attack(
     "UDP flood from a new port each, 10000/s",
     "flood -u alice -e -p 7005 -r 10000 udp 198.51.100.8 1",
     watched="udp:198.51.100.8/32:7005",
     kind="udp-flood",
-    uid=None,
+    uids=(None, ALICE),
     within_s=3,
     packets=30_000,
-    leak=4_000,
+    leak=5,
+)
+# As a rule all of these sockets are still there, and alice's.
+GIVEN_UP_FLOOD = Attack(
+    "connections given up at once, 500/s",
+    "scan -u alice -p 7009 -r 500 -t 1 198.51.100.10 1",
+    watched="tcp:198.51.100.10/32:7009",
+    kind="syn-flood",
+    uids=(None, ALICE),
+    within_s=3,
+    packets=1_500,
+    leak=10,
 )
 NMAP_CONNECT = Attack(
     "nmap -sT",
@@ -104,14 +115,14 @@ NMAP_RAW = Attack(
     "/usr/bin/nmap -sS -n -Pn -p 7007 --min-rate 100 198.51.100.0/24",
     watched="tcp:198.51.100.0/24:7007",
     kind="horizontal-scan",
-    uid=None,
+    uids=(None,),
 )
 HPING_FLOOD = Attack(
     "hping3 -S --flood",
     "/usr/sbin/hping3 -q -S --flood -p 7008 198.51.100.9",
     watched="tcp:198.51.100.9/32:7008",
     kind="syn-flood",
-    uid=None,
+    uids=(None,),
     packets=30_000,
 )
 ALL = [
@@ -123,6 +134,7 @@ ALL = [
     FORGED_SCAN,
     UDP_FLOOD,
     PORTS_FLOOD,
+    GIVEN_UP_FLOOD,
     NMAP_CONNECT,
     NMAP_RAW,
     HPING_FLOOD,
@@ -176,20 +188,20 @@ class Attacker:
 
     def run(self, attack: Attack) -> dict:
         """From its first packet to a second after the cut: what happened, measured outside, and what was said of it."""
-        before = self.last_response()
+        before, alerts_before = self.last_response(), len(self.alerts())
         began = self.start(attack)
         response = self.await_response(before) or {}
         leak = self.goes_on(attack)
         seen = self.observer.seen(attack.name, began)
         self.stop()
-        alert = response.get("answered", {})
+        alerts = sorted(self.alerts(), key=lambda alert: alert["id"])[alerts_before:]
         return {
             "attack": attack.name,
             "seconds_to_cut": round(seen.last - seen.first, 3),
             "packets_through": seen.packets,
             "connections_through": seen.begun,
             "packets_in_next_second": leak,
-            "kind": alert.get("kind"),
-            "culprit": alert.get("details", {}).get("culprit", {}),
+            "kinds": [alert["kind"] for alert in alerts],
+            "culprits": [alert["details"]["culprit"]["uid"] for alert in alerts],
             "rule": response.get("rule_text"),
         }
