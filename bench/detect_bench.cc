@@ -156,7 +156,7 @@ json measure_history(size_t flows) {
   const guest::Owner who = owner(4000, 50);
   for (uint32_t i = 0; i < 2 * flows; ++i)
     history.remember(
-        {.protocol = Protocol::kTcp, .source = {address(10, 1), 40000}, .destination = {address(198, i), 25}}, who,
+        {.protocol = Protocol::kTcp, .source = {address(10, 1), 40000}, .destination = {address(198, i), 25}}, {who},
         Time{} + 100h);
   return {{"flows", history.size()}, {"heap_bytes", heap_bytes() - before}};
 }

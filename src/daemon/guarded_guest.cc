@@ -206,8 +206,12 @@ void GuardedGuest::look_for_guest() {
 std::unique_ptr<Watch> GuardedGuest::make_watch() {
   return std::make_unique<Watch>(
       config_, [this](const packet::FlowKey& key) { return guard_->path().find(key); },
-      [this](Protocol protocol, const Endpoint& local, const Endpoint& remote) {
-        return guard_->guest() == nullptr ? guest::Owner{} : guard_->guest()->owner(protocol, local, remote);
+      [this](Protocol protocol, const Endpoint& local, const Endpoint& remote) -> detect::FlowOwner {
+        guest::Guest* const guest = guard_->guest();
+        if (guest == nullptr) return {};
+        // As the filter judges a flow of which it has not seen who began it.
+        const bool inbound = guest->listens(protocol, local);
+        return {guest->owner(protocol, local, remote), inbound ? policy::Direction::kIn : policy::Direction::kOut};
       });
 }
 

@@ -33,11 +33,19 @@ std::string who(const detect::Culprit& culprit) {
                      culprit.process->pid);
 }
 
+// "to tcp 203.0.113.9 port 25", or "on tcp port 80 with 203.0.113.9" of flows that others began.
 std::string target_of(const detect::Finding& finding) {
-  std::string text = to_string(finding.example.protocol);
-  if (finding.remote) text += fmt::format(" {}", to_string(*finding.remote));
-  if (finding.port) text += fmt::format(" port {}", *finding.port);
-  return text;
+  const std::string protocol = to_string(finding.example.protocol);
+  const std::string remote = finding.remote ? to_string(*finding.remote) : "";
+  const std::string port = finding.port ? fmt::format(" port {}", *finding.port) : "";
+  if (finding.direction == policy::Direction::kOut)
+    return fmt::format("to {}{}{}{}", protocol, remote.empty() ? "" : " ", remote, port);
+  return fmt::format("on {}{}{}{}", protocol, port, remote.empty() ? "" : " with ", remote);
+}
+
+// That a rule judges it by.
+policy::Direction direction_of(const datapath::FlowRecord& record) {
+  return record.direction() == datapath::Direction::kIn ? policy::Direction::kIn : policy::Direction::kOut;
 }
 
 }  // namespace
@@ -45,7 +53,7 @@ std::string target_of(const detect::Finding& finding) {
 std::string summary_of(const Case& found) {
   const detect::Finding& finding = found.finding;
   std::string text =
-      fmt::format("{} by {} to {}", detect::to_string(finding.kind), who(finding.culprit), target_of(finding));
+      fmt::format("{} by {} {}", detect::to_string(finding.kind), who(finding.culprit), target_of(finding));
   for (size_t i = 0; i < finding.figures.size(); ++i)
     text += fmt::format("{} {} {:g}", i == 0 ? ":" : ",", finding.figures[i].first, finding.figures[i].second);
   if (!finding.text.empty()) text += fmt::format(": {}", guest::printable(finding.text));
@@ -76,6 +84,7 @@ json details_of(const Case& found) {
       {"figures", std::move(figures)},
       {"flow",
        {{"protocol", to_string(finding.example.protocol)},
+        {"direction", policy::to_string(finding.direction)},
         {"local", to_string(finding.example.source)},
         {"remote", to_string(finding.example.destination)}}},
       {"evidence",
@@ -102,7 +111,7 @@ Watch::Watch(const Config& config, Find find, Ask ask)
       history_(kMaxHistory, kHistoryAge) {}
 
 void Watch::judged(const packet::FlowKey& key, const filter::Judgement& judgement, detect::Time now) {
-  history_.remember(key, judgement.owner, now);
+  history_.remember(key, {judgement.owner, judgement.flow.direction}, now);
   // What a response has cut already asks for no other one.
   const policy::Verdict verdict = judgement.decision.verdict;
   const bool cut = verdict == policy::Verdict::kDeny && filter::is_run_time(judgement.decision.rule);
@@ -127,29 +136,31 @@ void Watch::tick(detect::Time now) {
 }
 
 // Of a flow that hyperward has seen: its near end is this guest's.
-std::optional<guest::Owner> Watch::seen_owner(const packet::FlowKey& key, detect::Time now) const {
-  if (const auto record = find_(key); record && record->key.source == key.source) return unpack(record->flow.owner);
+std::optional<detect::FlowOwner> Watch::seen_owner(const packet::FlowKey& key, detect::Time now) const {
+  if (const auto record = find_(key); record && record->key.source == key.source)
+    return detect::FlowOwner{unpack(record->flow.owner), direction_of(*record)};
   return history_.find(key.protocol, key.source, key.destination, now);
 }
 
 // Of one that it has not seen, or forgotten. A socket that waits for anyone answers for any address, a stranger's too:
 // it does not tell which end is the guest's.
-std::optional<guest::Owner> Watch::live_owner(const packet::FlowKey& key) const {
-  guest::Owner owner = ask_(key.protocol, key.source, key.destination);
+std::optional<detect::FlowOwner> Watch::live_owner(const packet::FlowKey& key) const {
+  detect::FlowOwner owned = ask_(key.protocol, key.source, key.destination);
+  const guest::Owner& owner = owned.owner;
   const guest::TcpState state = owner.evidence.state;
   const bool waits_for_anyone = owner.how == guest::How::kListener || state == guest::TcpState::kListen ||
                                 (key.protocol == Protocol::kUdp && state != guest::TcpState::kEstablished);
   if (!owner.uid || waits_for_anyone) return std::nullopt;
-  return owner;
+  return owned;
 }
 
 // With the guest's end as the source; nothing when neither is its. What was seen is asked for both ways first.
 std::optional<Watch::Owned> Watch::owned_by_guest(const packet::FlowKey& sent, detect::Time now) const {
   const std::array keys{sent, packet::reversed(sent)};
   for (const packet::FlowKey& key : keys)
-    if (auto owner = seen_owner(key, now)) return Owned{key, *std::move(owner)};
+    if (auto owned = seen_owner(key, now)) return Owned{key, *std::move(owned)};
   for (const packet::FlowKey& key : keys)
-    if (auto owner = live_owner(key)) return Owned{key, *std::move(owner)};
+    if (auto owned = live_owner(key)) return Owned{key, *std::move(owned)};
   return std::nullopt;
 }
 
@@ -162,14 +173,16 @@ bool Watch::take(const detect::IdsAlert& alert, detect::Time now) {
       owned_by_guest({.protocol = alert.protocol, .source = alert.source, .destination = alert.destination}, now);
   if (!owned) return false;
   ids_tokens_.take(now, kIdsAlertsBurst, kIdsAlertsInterval);
-  const auto& [key, owner] = *owned;
+  const auto& [key, found] = *owned;
+  const auto& [owner, direction] = found;
   findings_.push_back(
       {.kind = detect::Kind::kIds,
        .time = now,
        .culprit = {.uid = owner.uid, .process = owner.process, .how = owner.how, .reason = owner.reason},
        .example = key,
+       .direction = direction,
        .remote = key.destination.address,
-       .port = packet::has_ports(key.protocol) ? std::optional(key.destination.port) : std::nullopt,
+       .port = detect::service_port(key, direction),
        .figures = {{"severity", alert.severity}, {"signature", alert.signature}},
        .text = alert.text});
   open_cases(now);
@@ -178,7 +191,7 @@ bool Watch::take(const detect::IdsAlert& alert, detect::Time now) {
 
 // As it was found when the flow was judged: it may have ended since.
 guest::Owner Watch::owner_of(const packet::FlowKey& key, detect::Time now) const {
-  if (auto owner = history_.find(key.protocol, key.source, key.destination, now)) return *std::move(owner);
+  if (auto owned = history_.find(key.protocol, key.source, key.destination, now)) return std::move(owned->owner);
   const auto record = find_(key);
   return record ? unpack(record->flow.owner) : guest::Owner{};
 }

@@ -46,7 +46,7 @@ class Watch {
 
   // `find` looks a flow up in the guard's table, `ask` in the guest; both are borrowed for as long as this lives.
   using Find = std::function<std::optional<datapath::FlowRecord>(const packet::FlowKey&)>;
-  using Ask = std::function<guest::Owner(Protocol, const Endpoint& local, const Endpoint& remote)>;
+  using Ask = std::function<detect::FlowOwner(Protocol, const Endpoint& local, const Endpoint& remote)>;
   Watch(const Config& config, Find find, Ask ask);
 
   void judged(const packet::FlowKey& key, const filter::Judgement& judgement, detect::Time now);
@@ -67,11 +67,11 @@ class Watch {
   void open_cases(detect::Time now);
   struct Owned {
     packet::FlowKey key;
-    guest::Owner owner;
+    detect::FlowOwner owned;
   };
   [[nodiscard]] std::optional<Owned> owned_by_guest(const packet::FlowKey& sent, detect::Time now) const;
-  [[nodiscard]] std::optional<guest::Owner> seen_owner(const packet::FlowKey& key, detect::Time now) const;
-  [[nodiscard]] std::optional<guest::Owner> live_owner(const packet::FlowKey& key) const;
+  [[nodiscard]] std::optional<detect::FlowOwner> seen_owner(const packet::FlowKey& key, detect::Time now) const;
+  [[nodiscard]] std::optional<detect::FlowOwner> live_owner(const packet::FlowKey& key) const;
   [[nodiscard]] guest::Owner owner_of(const packet::FlowKey& key, detect::Time now) const;
 
   Find find_;

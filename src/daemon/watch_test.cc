@@ -40,10 +40,10 @@ detect::IdsAlert alert(const Endpoint& source, const Endpoint& destination, Prot
 class WatchTest : public testing::Test {
  protected:
   void judge(const packet::FlowKey& key, const guest::Owner& owner, policy::Verdict verdict = policy::Verdict::kAllow,
-             uint32_t rule = 0) {
+             uint32_t rule = 0, policy::Direction direction = policy::Direction::kOut) {
     filter::Judgement judgement;
     judgement.owner = owner;
-    judgement.flow = {.protocol = key.protocol, .local = key.source, .remote = key.destination};
+    judgement.flow = {.direction = direction, .protocol = key.protocol, .local = key.source, .remote = key.destination};
     judgement.decision.verdict = verdict;
     judgement.decision.rule = rule;
     watch.judged(key, judgement, now);
@@ -71,7 +71,7 @@ class WatchTest : public testing::Test {
   }
 
   std::map<packet::FlowKey, datapath::FlowRecord> table;
-  std::map<packet::FlowKey, guest::Owner> sockets;  // of the guest, as they are now
+  std::map<packet::FlowKey, detect::FlowOwner> sockets;  // of the guest, as they are now
   detect::Time now = detect::Time{} + 100h;
   Watch watch{Config(),
               [this](const packet::FlowKey& key) -> std::optional<datapath::FlowRecord> {
@@ -81,7 +81,7 @@ class WatchTest : public testing::Test {
               },
               [this](Protocol protocol, const Endpoint& local, const Endpoint& remote) {
                 const auto found = sockets.find(flow(local, remote, protocol));
-                return found == sockets.end() ? guest::Owner() : found->second;
+                return found == sockets.end() ? detect::FlowOwner() : found->second;
               }};
 };
 
@@ -201,10 +201,37 @@ TEST_F(WatchTest, the_history_knows_what_was_denied_too) {
 TEST_F(WatchTest, an_alert_about_a_flow_never_seen_is_attributed_by_the_guests_own_socket) {
   guest::Owner owner = kMallory;
   owner.evidence.state = guest::TcpState::kEstablished;
-  sockets[flow(kLocal, kMail)] = owner;
+  sockets[flow(kLocal, kMail)] = {owner};
   for (const auto& told : {alert(kLocal, kMail), alert(kMail, kLocal)}) {
     ASSERT_TRUE(watch.take(told, now));
     EXPECT_EQ(only_case().finding.example, flow(kLocal, kMail));
+  }
+}
+
+// Wherever it is known from who began it.
+TEST_F(WatchTest, an_alert_about_a_flow_that_others_began_is_about_the_service_that_they_asked) {
+  const Endpoint web{kLocal.address, 80}, visitor{kMail.address, 50000};
+  const guest::Owner server = [] {
+    guest::Owner owner = detect::process(33, 80);
+    owner.evidence.state = guest::TcpState::kEstablished;
+    return owner;
+  }();
+  const std::function<void()> sources[] = {
+      [&] { put_into_table(flow(web, visitor), server, datapath::Direction::kIn); },
+      [&] { judge(flow(web, visitor), server, policy::Verdict::kAllow, 0, policy::Direction::kIn); },
+      [&] { sockets[flow(web, visitor)] = {server, policy::Direction::kIn}; }};
+  for (const auto& make_known : sources) {
+    make_known();
+    ASSERT_TRUE(watch.take(alert(visitor, web), now));
+    const Case found = only_case();
+    EXPECT_EQ(found.finding.direction, policy::Direction::kIn);
+    EXPECT_EQ(found.finding.port, web.port);
+    EXPECT_EQ(found.finding.remote, visitor.address);
+    EXPECT_THAT(summary_of(found), HasSubstr(" on tcp port 80 with 203.0.113.9: "));
+    EXPECT_EQ(details_of(found)["flow"]["direction"], "in");
+    table.clear();
+    sockets.clear();
+    now += Watch::kHistoryAge + 1s;
   }
 }
 
@@ -213,7 +240,7 @@ TEST_F(WatchTest, a_socket_that_waits_for_anyone_does_not_claim_the_worlds_end) 
   guest::Owner listener = detect::process(8, 25);
   listener.how = guest::How::kListener;
   listener.evidence.state = guest::TcpState::kListen;
-  sockets[flow(kMail, kLocal)] = listener;
+  sockets[flow(kMail, kLocal)] = {listener};
   EXPECT_FALSE(watch.take(alert(kMail, kLocal), now));
 
   judge(flow(kLocal, kMail), kMallory);
@@ -223,7 +250,7 @@ TEST_F(WatchTest, a_socket_that_waits_for_anyone_does_not_claim_the_worlds_end) 
   const Endpoint resolver{kMail.address, 53};
   guest::Owner unconnected = detect::process(53, 53);
   unconnected.evidence.state = guest::TcpState::kClose;
-  sockets[flow(resolver, kLocal, Protocol::kUdp)] = unconnected;
+  sockets[flow(resolver, kLocal, Protocol::kUdp)] = {unconnected};
   EXPECT_FALSE(watch.take(alert(resolver, kLocal, Protocol::kUdp), now));
 }
 

@@ -16,6 +16,11 @@ std::string_view to_string(Kind kind) {
   return index < kNames.size() ? kNames[index] : "?";
 }
 
+std::optional<uint16_t> service_port(const packet::FlowKey& key, policy::Direction direction) {
+  if (!packet::has_ports(key.protocol)) return std::nullopt;
+  return direction == policy::Direction::kOut ? key.destination.port : key.source.port;
+}
+
 std::optional<Kind> kind_from(std::string_view name) {
   for (size_t i = 0; i < kNames.size(); ++i)
     if (kNames[i] == name) return static_cast<Kind>(i);

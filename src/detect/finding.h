@@ -12,6 +12,7 @@
 #include "base/net.h"
 #include "guest/types.h"
 #include "packet/packet.h"
+#include "policy/rules.h"
 
 namespace hyperward::detect {
 
@@ -44,13 +45,18 @@ struct Finding {
   Kind kind = Kind::kHorizontalScan;
   Time time{};
   Culprit culprit{};
-  packet::FlowKey example;  // the flow that tipped the scales; its source is the guest
+  packet::FlowKey example;                                // the flow that tipped the scales; its source is the guest
+  policy::Direction direction = policy::Direction::kOut;  // who began the flows; of detectors always the guest
   // What the flows have in common, beyond the example's protocol; nothing: they differ in it.
   std::optional<IpAddress> remote = std::nullopt;
-  std::optional<uint16_t> port = std::nullopt;  // of the remote end
+  std::optional<uint16_t> port = std::nullopt;  // of the service: see service_port()
   // The detector's figures, in the order in which a reader wants them: {"destinations", 15}, {"seconds", 0.15}.
   std::vector<std::pair<std::string, double>> figures{};
   std::string text{};  // of an IDS: its own words, as it sent them
 };
+
+// The port that a flow was begun to: of the remote end, or the guest's own when others began it. Its source is the
+// guest. Nothing: its protocol has no ports.
+[[nodiscard]] std::optional<uint16_t> service_port(const packet::FlowKey& key, policy::Direction direction);
 
 }  // namespace hyperward::detect

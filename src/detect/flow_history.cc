@@ -16,7 +16,7 @@ packet::FlowHash seeded() {
 FlowHistory::FlowHistory(size_t max_flows, std::chrono::seconds max_age)
     : max_flows_(max_flows), max_age_(max_age), by_key_(0, seeded()) {}
 
-void FlowHistory::remember(const packet::FlowKey& key, const guest::Owner& owner, Time now) {
+void FlowHistory::remember(const packet::FlowKey& key, const FlowOwner& owned, Time now) {
   while (!by_age_.empty() && now - by_age_.front().time > max_age_) forget_oldest();
   if (max_flows_ == 0) return;
 
@@ -29,17 +29,17 @@ void FlowHistory::remember(const packet::FlowKey& key, const guest::Owner& owner
     known = by_key_.emplace(without_vlan, std::prev(by_age_.end())).first;
   }
   Flow& flow = *known->second;
-  flow.owner = owner;
-  flow.owner.others = {};
+  flow.owned = owned;
+  flow.owned.owner.others = {};
   flow.time = now;
   by_age_.splice(by_age_.end(), by_age_, known->second);
 }
 
-std::optional<guest::Owner> FlowHistory::find(Protocol protocol, const Endpoint& local, const Endpoint& remote,
-                                              Time now) const {
+std::optional<FlowOwner> FlowHistory::find(Protocol protocol, const Endpoint& local, const Endpoint& remote,
+                                           Time now) const {
   const auto known = by_key_.find({.vlan_id = 0, .protocol = protocol, .source = local, .destination = remote});
   if (known == by_key_.end() || now - known->second->time > max_age_) return std::nullopt;
-  return known->second->owner;
+  return known->second->owned;
 }
 
 void FlowHistory::forget_oldest() {

@@ -12,8 +12,14 @@
 #include "detect/finding.h"
 #include "guest/types.h"
 #include "packet/packet.h"
+#include "policy/rules.h"
 
 namespace hyperward::detect {
+
+struct FlowOwner {
+  guest::Owner owner;
+  policy::Direction direction = policy::Direction::kOut;  // that the flow was judged by
+};
 
 class FlowHistory {
  public:
@@ -23,16 +29,16 @@ class FlowHistory {
 
   // The key's source is the guest. A later flow of the same key replaces the earlier, and so does one that differs in
   // the VLAN alone: an IDS often does not say it. Of the owner, `others` is not kept.
-  void remember(const packet::FlowKey& key, const guest::Owner& owner, Time now);
+  void remember(const packet::FlowKey& key, const FlowOwner& owned, Time now);
   // Nothing: no such flow, or it was remembered longer than `max_age` ago.
-  [[nodiscard]] std::optional<guest::Owner> find(Protocol protocol, const Endpoint& local, const Endpoint& remote,
-                                                 Time now) const;
+  [[nodiscard]] std::optional<FlowOwner> find(Protocol protocol, const Endpoint& local, const Endpoint& remote,
+                                              Time now) const;
   [[nodiscard]] size_t size() const { return by_age_.size(); }
 
  private:
   struct Flow {
     packet::FlowKey key;
-    guest::Owner owner;
+    FlowOwner owned;
     Time time;
   };
 

@@ -39,7 +39,8 @@ bool is_protected(const guest::ProcessId& process, const Protected& never) {
 }
 
 // Or what protects them.
-std::expected<Who, std::string> whom_to_cut(const Culprit& culprit, const ResponsePolicy& policy) {
+std::expected<Who, std::string> whom_to_cut(const Finding& finding, const ResponsePolicy& policy) {
+  const Culprit& culprit = finding.culprit;
   const Protected& never = policy.never;
   if (culprit.uid && std::ranges::find(never.uids, *culprit.uid) != never.uids.end())
     return std::unexpected(fmt::format("uid {} is protected", *culprit.uid));
@@ -72,21 +73,23 @@ std::expected<Who, std::string> whom_to_cut(const Culprit& culprit, const Respon
                                   policy.scope == Scope::kProcess ? "; no single process stands out" : "")};
   return Who{.from = fmt::format("uid {}", *culprit.uid),
              .doubtful = true,
-             .why = fmt::format("that uid {} sent this is not beyond doubt{}: it is cut from this one destination",
-                                *culprit.uid, because)};
+             .why = fmt::format("that uid {} sent this is not beyond doubt{}: it is cut from this one {}", *culprit.uid,
+                                because, finding.direction == policy::Direction::kIn ? "peer" : "destination")};
 }
 
-// The one destination of the flow that tipped the scales.
-RuleTarget exact_target(const packet::FlowKey& key) {
-  RuleTarget target{.protocol = key.protocol, .address = key.destination.address};
-  if (packet::has_ports(key.protocol)) target.port = key.destination.port;
-  return target;
+// The one destination of the flow that tipped the scales, or the one that began it.
+RuleTarget exact_target(const Finding& finding) {
+  const packet::FlowKey& key = finding.example;
+  return {.direction = finding.direction,
+          .protocol = key.protocol,
+          .address = key.destination.address,
+          .port = service_port(key, finding.direction)};
 }
 
 // What is under attack: what the flows have in common, and where the kind promises something that the finding does not
 // say, the example's.
 RuleTarget common_target(const Finding& finding) {
-  RuleTarget target = exact_target(finding.example);
+  RuleTarget target = exact_target(finding);
   if (finding.remote) target.address = finding.remote;
   if (finding.port && target.port) target.port = finding.port;
   switch (finding.kind) {
@@ -106,8 +109,8 @@ RuleTarget common_target(const Finding& finding) {
 }
 
 RuleTarget target_of(const Finding& finding, Action wanted, bool doubtful) {
-  if (doubtful && finding.culprit.uid) return exact_target(finding.example);
-  if (!doubtful && wanted == Action::kDenyOwner) return {};
+  if (doubtful && finding.culprit.uid) return exact_target(finding);
+  if (!doubtful && wanted == Action::kDenyOwner) return {.direction = finding.direction};
   return common_target(finding);
 }
 
@@ -156,21 +159,21 @@ Plan Responder::plan(const Finding& finding) {
             .why = fmt::format("the policy for {} is {}", to_string(finding.kind), to_string(wanted))};
 
   const auto alert = [](std::string why) { return Plan{.action = Action::kAlert, .why = std::move(why)}; };
-  auto who = whom_to_cut(finding.culprit, policy_);
+  auto who = whom_to_cut(finding, policy_);
   if (!who) return alert(std::move(who.error()));
-  const auto to = to_part(target_of(finding, wanted, who->doubtful), finding.example.protocol, policy_.never);
-  if (!to) return alert(to.error());
+  const auto target = target_part(target_of(finding, wanted, who->doubtful), finding.example.protocol, policy_.never);
+  if (!target) return alert(target.error());
 
   const std::string_view verdict = wanted == Action::kAuditRule ? "audit deny" : "deny log";
   Plan plan{.action = wanted,
-            .rule = fmt::format("{}{} from {}", verdict, to->text, who->from),
+            .rule = fmt::format("{}{} from {}", verdict, target->text, who->from),
             .duration = policy_.durations[kind],
             .narrowed = who->doubtful,
             .why = std::move(who->why)};
   if (wanted == Action::kDenyOwner && who->doubtful) plan.action = Action::kDenyPort;
   if (std::string refused = refusal(plan.rule, finding.time); !refused.empty()) return alert(std::move(refused));
 
-  if (to->left_out) plan.why += "; what is protected is left out";
+  if (target->left_out) plan.why += "; what is protected is left out";
   if (policy_.learning) plan.why += "; learning: it is not carried out";
   made_.push_back({finding.time, plan.duration, plan.rule});
   if (made_.size() > kMaxRemembered) made_.pop_front();

@@ -2,13 +2,15 @@
 //
 // Pure: plan() decides, the daemon does it. What it promises:
 //   - A named user or process is cut only when the attribution is beyond doubt (confirmed()). Else the rule is
-//     narrower: of a user of whom only the socket tells, it cuts this one destination (address and port); of an
-//     unknown owner, the flows' common target, from owners that are as unknown as this one was.
+//     narrower: of a user of whom only the socket tells, it cuts this one destination (address and port), or the one
+//     peer that came to him; of an unknown owner, the flows' common target, from owners that are as unknown as this one
+//     was.
 //   - Whatever is protected is never cut, whoever is to blame: a rule names what it leaves out, and where it cannot,
 //     there is none. See Protected.
 //   - No guest gets more than `max_rules_per_hour` automatic rules; after that findings are alerts alone. An attack
 //     that goes on is found again and again, and answered once: the same rule is not planned anew while it lasts. So
 //     what a person has undone stays undone for as long.
+// A rule is of the direction of the flows that were found.
 // Every plan says in words why it is what it is.
 #pragma once
 
@@ -53,7 +55,7 @@ enum class Scope : uint8_t { kUser, kProcess };
 struct Protected {
   std::vector<uint32_t> uids;
   std::vector<std::string> processes;  // by name: comm; what is longer than the kernel keeps is cut as it does
-  std::vector<uint16_t> ports;         // of the remote end
+  std::vector<uint16_t> ports;         // of the remote end; of the guest's for flows that others began
   Networks networks;                   // of the remote end
   bool operator==(const Protected&) const = default;
 };

@@ -147,6 +147,35 @@ TEST(Response, an_audit_rule_shows_what_a_cut_would_hit) {
   EXPECT_EQ(audit.action, Action::kAuditRule);
 }
 
+// Of a web server that is told of by an IDS: the flow came from outside.
+Finding visit(const Culprit& culprit = kUser) {
+  Finding visit = finding(Kind::kIds, culprit);
+  visit.direction = policy::Direction::kIn;
+  visit.example.source.port = 80;
+  visit.example.destination.port = 50000;
+  visit.remote = kTarget;
+  visit.port = 80;
+  return visit;
+}
+
+TEST(Response, to_a_flow_that_others_began_cuts_their_address_from_the_service) {
+  EXPECT_EQ(rule(visit()), "deny log in to tcp port 80 peer 203.0.113.9 from uid 1000");
+  EXPECT_EQ(rule(visit(kUnknown)), "deny log in to tcp port 80 peer 203.0.113.9 from unknown");
+  EXPECT_EQ(rule(visit(kBySocket)), "deny log in to tcp port 80 peer 203.0.113.9 from uid 1000");
+  EXPECT_THAT(plan(visit(kBySocket)).why, EndsWith(": it is cut from this one peer"));
+  EXPECT_EQ(rule(visit(), policy_of(Action::kDenyOwner)), "deny log in from uid 1000");
+  EXPECT_EQ(rule(visit(), policy_of(Action::kAuditRule)),
+            "audit deny in to tcp port 80 peer 203.0.113.9 from uid 1000");
+}
+
+TEST(Response, to_a_flow_that_others_began_leaves_the_guests_protected_port_alone) {
+  ResponsePolicy policy = policy_of(Action::kDenyPort);
+  policy.never = never({80});
+  EXPECT_EQ(why_no_rule(visit(), policy), "port 80 is protected");
+  policy.never = never({50000});
+  EXPECT_EQ(plan(visit(), policy).action, Action::kDenyPort);
+}
+
 // --- Who is cut ---
 
 TEST(Response, cuts_the_user_or_the_process_as_the_scope_says) {
@@ -322,28 +351,33 @@ TEST(Response, while_learning_says_all_of_what_it_would_do) {
 
 // --- All together: whatever comes, each rule compiles, hits its finding's flow, and nobody else's ---
 
-TEST(Response, every_rule_hits_the_flow_that_was_found_and_no_other_users) {
+TEST(Response, every_rule_hits_the_flow_that_was_found_and_no_other_users_or_directions) {
   for (size_t kind = 0; kind < kKinds; ++kind) {
     for (const Culprit& culprit : {kProcess, kUser, kBySocket, kUnknown}) {
       for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kSctp, Protocol::kIcmp, Protocol{47}}) {
         for (const Action action : {Action::kDenyPort, Action::kDenyOwner}) {
           for (const Scope scope : {Scope::kUser, Scope::kProcess}) {
             for (const bool protects : {false, true}) {
-              ResponsePolicy policy = policy_of(action);
-              policy.scope = scope;
-              if (protects) policy.never = never({22}, "10.0.0.0/8");
-              const Finding found = finding(static_cast<Kind>(kind), culprit, 25, protocol);
-              const Plan made = plan(found, policy);
-              const auto rules = policy::compile(made.rule, {});
-              ASSERT_TRUE(rules);
-              const policy::Flow flow{policy::Direction::kOut, protocol, found.example.source,
-                                      found.example.destination};
-              policy::Subject subject{.uid = culprit.uid, .gid = {}, .pid = {}, .comm = {}};
-              if (culprit.process) subject.pid = culprit.process->pid;
-              EXPECT_EQ(rules->decide(flow, subject).verdict, policy::Verdict::kDeny) << made.rule;
-              EXPECT_TRUE(rules->decide(flow, subject).log) << made.rule;
-              subject.uid = 1001;
-              EXPECT_EQ(rules->decide(flow, subject).verdict, policy::Verdict::kAllow) << made.rule;
+              for (const auto direction : {policy::Direction::kOut, policy::Direction::kIn}) {
+                ResponsePolicy policy = policy_of(action);
+                policy.scope = scope;
+                if (protects) policy.never = never({22}, "10.0.0.0/8");
+                Finding found = finding(static_cast<Kind>(kind), culprit, 25, protocol);
+                found.direction = direction;
+                const Plan made = plan(found, policy);
+                const auto rules = policy::compile(made.rule, {});
+                ASSERT_TRUE(rules);
+                policy::Flow flow{direction, protocol, found.example.source, found.example.destination};
+                policy::Subject subject{.uid = culprit.uid, .gid = {}, .pid = {}, .comm = {}};
+                if (culprit.process) subject.pid = culprit.process->pid;
+                EXPECT_EQ(rules->decide(flow, subject).verdict, policy::Verdict::kDeny) << made.rule;
+                EXPECT_TRUE(rules->decide(flow, subject).log) << made.rule;
+                flow.direction = direction == policy::Direction::kIn ? policy::Direction::kOut : policy::Direction::kIn;
+                EXPECT_EQ(rules->decide(flow, subject).verdict, policy::Verdict::kAllow) << made.rule;
+                flow.direction = direction;
+                subject.uid = 1001;
+                EXPECT_EQ(rules->decide(flow, subject).verdict, policy::Verdict::kAllow) << made.rule;
+              }
             }
           }
         }

@@ -73,9 +73,22 @@ std::string ports_without(std::vector<uint16_t> ports) {
   return fmt::format("{{ {} }}", fmt::join(ranges, ", "));
 }
 
+std::string outbound(std::string_view protocol, std::string_view remote, std::string_view port) {
+  if (protocol.empty() && remote.empty()) return {};
+  return fmt::format(" to{}{}{}", protocol, remote, port);
+}
+
+// There `to` is the guest's own end.
+std::string inbound(std::string_view protocol, std::string_view remote, std::string_view port) {
+  std::string text = " in";
+  if (!protocol.empty()) text += fmt::format(" to{}{}", protocol, port);
+  if (!remote.empty()) text += fmt::format(" peer{}", remote);
+  return text;
+}
+
 }  // namespace
 
-std::expected<ToPart, std::string> to_part(const RuleTarget& target, Protocol seen, const Protected& never) {
+std::expected<TargetPart, std::string> target_part(const RuleTarget& target, Protocol seen, const Protected& never) {
   if (target.address && never.networks.contains(*target.address))
     return std::unexpected(fmt::format("{} lies in a protected network", to_string(*target.address)));
   if (target.port && std::ranges::find(never.ports, *target.port) != never.ports.end())
@@ -87,26 +100,28 @@ std::expected<ToPart, std::string> to_part(const RuleTarget& target, Protocol se
   if (without_ports && never.ports.size() > kMaxLeftOut)
     return std::unexpected(fmt::format("the rule would have to leave out {} protected ports", never.ports.size()));
 
-  ToPart part{.left_out = without_ports || without_networks};
+  TargetPart part{.left_out = without_ports || without_networks};
+  std::string protocol, remote, port;
   if (target.protocol) {
-    part.text += fmt::format(" {}", to_string(*target.protocol));
+    protocol = fmt::format(" {}", to_string(*target.protocol));
   } else if (without_ports) {
-    part.text += " { tcp, udp, sctp }";
+    protocol = " { tcp, udp, sctp }";
   } else if (!never.ports.empty()) {
-    part.text += fmt::format(" {}", to_string(seen));
+    protocol = fmt::format(" {}", to_string(seen));
     part.left_out = true;
   }
-  if (target.address) part.text += fmt::format(" {}", to_string(*target.address));
+  if (target.address) remote = fmt::format(" {}", to_string(*target.address));
   if (without_networks) {
     const auto prefixes = prefixes_of(never.networks);
     if (!prefixes)
       return std::unexpected(
           fmt::format("the rule would have to leave out more than {} protected networks", kMaxLeftOut));
-    part.text += fmt::format(" not {{ {} }}", fmt::join(*prefixes, ", "));
+    remote = fmt::format(" not {{ {} }}", fmt::join(*prefixes, ", "));
   }
-  if (target.port) part.text += fmt::format(" port {}", *target.port);
-  if (without_ports) part.text += fmt::format(" port {}", ports_without(never.ports));
-  if (!part.text.empty()) part.text.insert(0, " to");
+  if (target.port) port = fmt::format(" port {}", *target.port);
+  if (without_ports) port = fmt::format(" port {}", ports_without(never.ports));
+  part.text =
+      target.direction == policy::Direction::kOut ? outbound(protocol, remote, port) : inbound(protocol, remote, port);
   return part;
 }
 

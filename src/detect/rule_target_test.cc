@@ -20,21 +20,25 @@ Protected never(std::vector<uint16_t> ports, std::string_view nets = "") {
   return {.uids = {}, .processes = {}, .ports = std::move(ports), .networks = networks(nets)};
 }
 
+constexpr policy::Direction kIn = policy::Direction::kIn;
 const RuleTarget kEverything;
 const RuleTarget kSmtp{.protocol = Protocol::kTcp, .address = {}, .port = 25};
 const RuleTarget kHost{.protocol = Protocol::kTcp, .address = IpAddress::v4(203, 0, 113, 9), .port = {}};
 const RuleTarget kHostAlone{.protocol = {}, .address = IpAddress::v4(203, 0, 113, 9), .port = {}};
 
 std::string text(const RuleTarget& target, const Protected& never, Protocol seen = Protocol::kTcp) {
-  const auto part = to_part(target, seen, never);
+  const auto part = target_part(target, seen, never);
   if (!part) return part.error();
   const std::string rule = fmt::format("deny{} from any", part->text);
   EXPECT_TRUE(policy::compile(rule, {})) << rule;
   return part->text;
 }
 
-policy::Flow flow_to(Protocol protocol, const IpAddress& address, uint16_t port) {
-  return {policy::Direction::kOut, protocol, {IpAddress::v4(10, 9, 0, 2), 40000}, {address, port}};
+// Its service's port is this one.
+policy::Flow flow_with(const IpAddress& address, uint16_t port, Protocol protocol, policy::Direction direction) {
+  const IpAddress guest = IpAddress::v4(10, 9, 0, 2);
+  if (direction == kIn) return {direction, protocol, {guest, port}, {address, 40000}};
+  return {direction, protocol, {guest, 40000}, {address, port}};
 }
 
 TEST(RuleTarget, says_what_is_hit) {
@@ -46,6 +50,18 @@ TEST(RuleTarget, says_what_is_hit) {
             " to udp 2001:db8::9 port 53");
   EXPECT_EQ(text({.protocol = Protocol{47}, .address = *IpAddress::parse("::1"), .port = {}}, {}), " to 47 ::1");
   EXPECT_EQ(text({.protocol = Protocol::kIcmpV6, .address = {}, .port = {}}, {}), " to icmp6");
+}
+
+TEST(RuleTarget, of_flows_that_others_began_is_the_guests_service_and_their_peer) {
+  RuleTarget web{.direction = kIn, .protocol = Protocol::kTcp, .address = IpAddress::v4(203, 0, 113, 9), .port = 80};
+  EXPECT_EQ(text(web, {}), " in to tcp port 80 peer 203.0.113.9");
+  EXPECT_EQ(text(web, never({80})), "port 80 is protected");
+  EXPECT_EQ(text(web, never({}, "203.0.113.0/24")), "203.0.113.9 lies in a protected network");
+  web.address.reset();
+  EXPECT_EQ(text(web, never({}, "10.0.0.0/8")), " in to tcp port 80 peer not { 10.0.0.0/8 }");
+  EXPECT_EQ(text({.direction = kIn}, {}), " in");
+  EXPECT_EQ(text({.direction = kIn}, never({22})), " in to { tcp, udp, sctp } port { 0-21, 23-65535 }");
+  EXPECT_EQ(text({.direction = kIn, .protocol = Protocol::kIcmp, .address = {}, .port = {}}, {}), " in to icmp");
 }
 
 TEST(RuleTarget, a_protected_port_or_address_is_no_target) {
@@ -75,11 +91,11 @@ TEST(RuleTarget, only_protocols_with_ports_can_leave_out_ports) {
 }
 
 TEST(RuleTarget, tells_whether_something_was_left_out) {
-  EXPECT_FALSE(to_part(kSmtp, Protocol::kTcp, never({22}))->left_out);
-  EXPECT_FALSE(to_part(kHost, Protocol::kTcp, never({}, "10.0.0.0/8"))->left_out);
-  EXPECT_TRUE(to_part(kHost, Protocol::kTcp, never({22}))->left_out);
-  EXPECT_TRUE(to_part(kSmtp, Protocol::kTcp, never({}, "10.0.0.0/8"))->left_out);
-  EXPECT_TRUE(to_part(kHostAlone, Protocol::kIcmp, never({22}))->left_out);
+  EXPECT_FALSE(target_part(kSmtp, Protocol::kTcp, never({22}))->left_out);
+  EXPECT_FALSE(target_part(kHost, Protocol::kTcp, never({}, "10.0.0.0/8"))->left_out);
+  EXPECT_TRUE(target_part(kHost, Protocol::kTcp, never({22}))->left_out);
+  EXPECT_TRUE(target_part(kSmtp, Protocol::kTcp, never({}, "10.0.0.0/8"))->left_out);
+  EXPECT_TRUE(target_part(kHostAlone, Protocol::kIcmp, never({22}))->left_out);
 }
 
 TEST(RuleTarget, networks_become_the_fewest_prefixes) {
@@ -98,8 +114,8 @@ TEST(RuleTarget, gives_no_rule_with_more_left_out_than_the_limit) {
     nets += fmt::format("10.{}.0.0/16\n", 2 * i);
     ports.push_back(static_cast<uint16_t>(1000 + 2 * i));
   }
-  EXPECT_TRUE(to_part(kHost, Protocol::kTcp, never(ports)));
-  EXPECT_TRUE(to_part(kSmtp, Protocol::kTcp, never({}, nets)));
+  EXPECT_TRUE(target_part(kHost, Protocol::kTcp, never(ports)));
+  EXPECT_TRUE(target_part(kSmtp, Protocol::kTcp, never({}, nets)));
   ports.push_back(1);
   EXPECT_EQ(text(kHost, never(ports)), "the rule would have to leave out 65 protected ports");
   EXPECT_EQ(text(kSmtp, never({}, nets + "192.0.2.1")),
@@ -128,12 +144,13 @@ TEST(RuleTarget, never_hits_what_is_protected) {
     never.networks = networks(nets);
     const Protocol seen = protocols[random() % 3];
     const bool has_port = seen != Protocol::kIcmp && random() % 2 == 0;
-    RuleTarget target;
+    const policy::Direction directions[] = {policy::Direction::kOut, kIn};
+    RuleTarget target{.direction = directions[random() % 2]};
     if (has_port || random() % 2 == 0) target.protocol = seen;
     if (random() % 2 == 0) target.address = address();
     if (has_port) target.port = below(8);
 
-    const auto part = to_part(target, seen, never);
+    const auto part = target_part(target, seen, never);
     if (!part) continue;
     const std::string rule = fmt::format("deny{} from any", part->text);
     const auto rules = policy::compile(rule, {});
@@ -142,12 +159,14 @@ TEST(RuleTarget, never_hits_what_is_protected) {
       const Protocol protocol = protocols[random() % 3];
       const IpAddress remote = address();
       const uint16_t port = protocol == Protocol::kIcmp ? 0 : below(8);
-      const bool is_target = (!target.protocol || *target.protocol == protocol) &&
+      const policy::Direction direction = directions[random() % 2];
+      const bool is_target = direction == target.direction && (!target.protocol || *target.protocol == protocol) &&
                              (!target.address || *target.address == remote) && (!target.port || *target.port == port);
       const bool is_protected =
           never.networks.contains(remote) ||
           (protocol != Protocol::kIcmp && std::ranges::find(never.ports, port) != never.ports.end());
-      const bool is_hit = rules->decide(flow_to(protocol, remote, port), {}).verdict == policy::Verdict::kDeny;
+      const bool is_hit =
+          rules->decide(flow_with(remote, port, protocol, direction), {}).verdict == policy::Verdict::kDeny;
       if (!is_target || is_protected) {
         ASSERT_FALSE(is_hit) << rule << "\n" << to_string(remote) << " " << port;
       } else if (protocol == seen) {
