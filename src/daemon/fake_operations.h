@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "daemon/operations.h"
@@ -75,6 +76,10 @@ class FakeOperations : public Operations {
   [[nodiscard]] std::vector<std::string> asked() const {
     const std::lock_guard lock(mutex_);
     return asked_;
+  }
+  [[nodiscard]] std::vector<std::string> take_asked() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(asked_, {});
   }
 
  private:
