@@ -20,6 +20,7 @@ namespace {
 
 constexpr const char* kMountPoint = "/sys/fs/bpf";
 constexpr const char* kInitMountNamespace = "/proc/1/ns/mnt";
+constexpr int kMaxAttempts = 10;  // to make a directory in one that goes again and again
 
 std::optional<uint64_t> inode_of(const char* path) {
   struct stat status{};
@@ -63,9 +64,22 @@ Result<std::string> default_root() {
   return bpffs + "/hyperward";
 }
 
+std::string root_of(const std::string& path) {
+  return path.substr(0, path.rfind('/'));
+}
+
 Result<void> make_directory(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return {};
   return fail_errno(errno, fmt::format("make {}", path));
+}
+
+// The root too. Another process that detaches may take it away, empty as it is, before there is anything in it.
+Result<void> make_directories(const std::string& path) {
+  for (int attempt = 1;; ++attempt) {
+    HW_OK(make_directory(root_of(path)));
+    auto made = make_directory(path);
+    if (made || made.error().code != Code::kNotFound || attempt == kMaxAttempts) return made;
+  }
 }
 
 }  // namespace
@@ -94,10 +108,7 @@ Result<std::string> pin_path(std::string_view tap, std::string_view chosen_root)
 
 Result<PinDirectory> PinDirectory::open(std::string_view tap, std::string_view root, bool create) {
   HW_TRY(const std::string path, pin_path(tap, root));
-  if (create) {
-    HW_OK(make_directory(path.substr(0, path.rfind('/'))));
-    HW_OK(make_directory(path));
-  }
+  if (create) HW_OK(make_directories(path));
   Fd lock(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock.valid()) return fail_errno(errno, fmt::format("open {}", path));
   if (!is_bpffs(path)) return fail(Code::kInvalid, "{} is not on a BPF file system", path);
@@ -138,7 +149,7 @@ void PinDirectory::remove() const {
 }
 
 void PinDirectory::remove_if_empty() const {
-  ::rmdir(path_.c_str());
+  if (::rmdir(path_.c_str()) == 0) ::rmdir(root_of(path_).c_str());
 }
 
 }  // namespace hyperward::datapath

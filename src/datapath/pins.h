@@ -29,9 +29,9 @@ class PinDirectory {
   // Pins a map or a program, in place of what has the name.
   [[nodiscard]] Result<void> pin(int fd, std::string_view name) const;
   [[nodiscard]] Result<Fd> get(std::string_view name) const;
-  void clear() const;   // removes all pins
-  void remove() const;  // and the directory
-  void remove_if_empty() const;
+  void clear() const;            // removes all pins
+  void remove() const;           // and the directory
+  void remove_if_empty() const;  // and the root, when no other tap has a directory in it
 
  private:
   PinDirectory(std::string path, Fd lock) : path_(std::move(path)), lock_(std::move(lock)) {}

@@ -67,5 +67,23 @@ TEST(PinDirectory, is_where_pid_1_sees_it_from_inside_ip_netns_exec_too) {
   EXPECT_EQ(status, 0);
 }
 
+TEST(PinDirectory, takes_the_root_away_with_the_last_directory_in_it) {
+  const int status = status_of_child([] {
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+      return kNotAble;
+    if (::mount("bpf", "/mnt", "bpf", 0, nullptr) != 0) return kNotAble;
+    const auto there = [](const char* path) { return ::access(path, F_OK) == 0; };
+    const auto first = PinDirectory::open("tap0", "/mnt/hyperward", true);
+    const auto second = PinDirectory::open("tap1", "/mnt/hyperward", true);
+    if (!first || !second) return 1;
+    first->remove();
+    if (there("/mnt/hyperward/tap0") || !there("/mnt/hyperward")) return 2;
+    second->remove();
+    return there("/mnt/hyperward") ? 3 : 0;
+  });
+  if (status == kNotAble) GTEST_SKIP() << "NOT TESTED: what is left on a BPF file system. This needs root.";
+  EXPECT_EQ(status, 0);
+}
+
 }  // namespace
 }  // namespace hyperward::datapath
