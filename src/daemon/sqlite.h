@@ -2,6 +2,7 @@
 // Errors name the file. Not for several threads at a time.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -58,10 +59,12 @@ class Database {
  public:
   static constexpr int kMaxRowBytes = 1 << 20;  // beyond: kLimit
   static constexpr int kBusyTimeoutMs = 5'000;  // for who looks into the file from outside, to be done
+  static constexpr std::chrono::milliseconds kCheckedFor{500};
 
   // Makes the file if there is none, with mode 0600, and its directory, with 0700. Every commit is on disk when it
   // returns; foreign keys are enforced. kInvalid: the file is no database, is damaged, or is another application's; it
-  // is left as it was.
+  // is left as it was. Damage is looked for during kCheckedFor: the whole of a large file takes seconds from a cold
+  // disk, and who opens it has better to do. What is damaged beyond is an error when it is met.
   [[nodiscard]] static Result<Database> open(const std::filesystem::path& file, int32_t application_id);
 
   [[nodiscard]] Result<Statement> prepare(std::string_view sql);
