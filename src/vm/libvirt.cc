@@ -8,11 +8,15 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <span>
+#include <thread>
 
 namespace hyperward::vm {
 namespace {
@@ -30,6 +34,8 @@ using Connection = std::unique_ptr<virConnect, CloseConnection>;
 using DomainHandle = std::unique_ptr<virDomain, FreeDomain>;
 
 enum class Rights : uint8_t { kRead, kWrite };
+
+constexpr int kMaxLeftBehind = 4;  // threads; then nothing is asked until one of them has its answer
 
 Code code_of(const virError& error) {
   switch (error.code) {
@@ -69,20 +75,40 @@ Result<Connection> connect(const std::string& uri, Rights rights) {
   return connection;
 }
 
+// libvirt's calls know no timeout; its keepalive begins only with a connection, and wants an event loop of its own. So
+// a question is asked on a thread that is left behind, as it stands, when the answer takes too long.
+template <typename T>
+Result<T> within_patience(std::function<Result<T>()> question) {
+  static std::atomic<int> left_behind = 0;
+  if (left_behind >= kMaxLeftBehind) return fail(Code::kLimit, "libvirt owes {} answers already", kMaxLeftBehind);
+  auto asked = std::make_shared<std::packaged_task<Result<T>()>>(std::move(question));
+  std::future<Result<T>> answer = asked->get_future();
+  auto is_over = std::make_shared<std::atomic<bool>>(false);  // set by the first of the answer and the end of patience
+  std::thread([asked, is_over] {
+    (*asked)();
+    if (is_over->exchange(true)) --left_behind;
+  }).detach();
+  if (answer.wait_for(kLibvirtPatience) != std::future_status::ready && !is_over->exchange(true)) {
+    ++left_behind;
+    return fail(Code::kLimit, "libvirt has not answered within {} s", kLibvirtPatience.count());
+  }
+  return answer.get();
+}
+
 bool same_uuid(const std::string& a, const std::string& b) {
   return !a.empty() && ::strcasecmp(a.c_str(), b.c_str()) == 0;
 }
 
-}  // namespace
+using NamesAndUuids = std::vector<std::pair<std::string, std::string>>;
 
-Result<std::vector<Domain>> running_domains(const std::string& uri) {
+Result<NamesAndUuids> list_domains(const std::string& uri) {
   HW_TRY(const Connection connection, connect(uri, Rights::kRead));
   virDomainPtr* list = nullptr;
   const int count = ::virConnectListAllDomains(connection.get(), &list, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
   if (count < 0) return fail_libvirt("list libvirt's domains");
   const std::unique_ptr<virDomainPtr, Free> list_owner(list);
 
-  std::vector<std::pair<std::string, std::string>> domains;
+  NamesAndUuids domains;
   for (const virDomainPtr listed : std::span(list, static_cast<size_t>(count))) {
     const DomainHandle domain(listed);
     std::array<char, VIR_UUID_STRING_BUFLEN> uuid{};
@@ -90,10 +116,10 @@ Result<std::vector<Domain>> running_domains(const std::string& uri) {
     if (name == nullptr || ::virDomainGetUUIDString(domain.get(), uuid.data()) != 0) continue;
     domains.emplace_back(name, uuid.data());
   }
-  return join_domains(domains, all_qemus());
+  return domains;
 }
 
-Result<std::string> domain_memory_tree(const Qemu& qemu, const std::string& uri) {
+Result<std::string> ask_for_memory_tree(const Qemu& qemu, const std::string& uri) {
   HW_TRY(const Connection connection, connect(uri, Rights::kWrite));
   const DomainHandle domain(::virDomainLookupByUUIDString(connection.get(), qemu.uuid.c_str()));
   if (!domain) return fail_libvirt(fmt::format("find the domain of QEMU process {}", qemu.pid));
@@ -106,6 +132,17 @@ Result<std::string> domain_memory_tree(const Qemu& qemu, const std::string& uri)
     return fail_libvirt(fmt::format("ask the monitor of domain {}", qemu.name));
   const std::unique_ptr<char, Free> answer_owner(answer);
   return std::string(answer);
+}
+
+}  // namespace
+
+Result<std::vector<Domain>> running_domains(const std::string& uri) {
+  HW_TRY(const NamesAndUuids domains, within_patience<NamesAndUuids>([uri] { return list_domains(uri); }));
+  return join_domains(domains, all_qemus());
+}
+
+Result<std::string> domain_memory_tree(const Qemu& qemu, const std::string& uri) {
+  return within_patience<std::string>([qemu, uri] { return ask_for_memory_tree(qemu, uri); });
 }
 
 std::vector<Domain> join_domains(const std::vector<std::pair<std::string, std::string>>& domains,

@@ -5,10 +5,11 @@
 // XML: the taps are those that the process really holds (vm::taps_of), also after a card was plugged in.
 //
 // A `uri` is libvirt's: "qemu:///system"; "" is $LIBVIRT_DEFAULT_URI, as virsh takes it, else qemu:///system. Calls
-// wait for libvirt as long as it takes; what must not wait asks from another thread. Errors: kNotFound no libvirt there
-// or no such domain, kPermission not for us, kSystem anything else that it said.
+// wait for libvirt kLibvirtPatience at most. Errors: kNotFound no libvirt there or no such domain, kPermission not for
+// us, kLimit it does not answer, kSystem anything else that it said.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +18,8 @@
 #include "vm/qemu.h"
 
 namespace hyperward::vm {
+
+constexpr std::chrono::seconds kLibvirtPatience{5};
 
 struct Domain {
   std::string name;

@@ -1,7 +1,13 @@
 #include "vm/libvirt.h"
 
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "base/fd.h"
 
 namespace hyperward::vm {
 namespace {
@@ -57,6 +63,24 @@ TEST(Libvirt, names_the_uri_where_nobody_answers) {
   ASSERT_FALSE(domains);
   EXPECT_EQ(domains.error().code, Code::kNotFound);
   EXPECT_THAT(domains.error().message, testing::StartsWith("connect to libvirt at qemu:///system?socket=/nowhere"));
+}
+
+// A daemon that hangs takes connections, the kernel sees to that, and says nothing.
+TEST(Libvirt, is_waited_for_no_longer_than_patience_has_it) {
+  const std::string path = testing::TempDir() + fmt::format("libvirt-{}", ::getpid());
+  const Fd mute(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  ASSERT_LT(path.size(), sizeof(address.sun_path));
+  path.copy(address.sun_path, path.size());
+  ASSERT_EQ(::bind(mute.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  ASSERT_EQ(::listen(mute.get(), 1), 0);
+
+  const auto began = std::chrono::steady_clock::now();
+  const auto domains = running_domains("qemu:///system?socket=" + path);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 2 * kLibvirtPatience);
+  ASSERT_FALSE(domains);
+  EXPECT_EQ(domains.error().message, "libvirt has not answered within 5 s");
+  ::unlink(path.c_str());
 }
 
 TEST(MemoryTree, is_nothing_when_neither_a_monitor_nor_libvirt_tells) {
