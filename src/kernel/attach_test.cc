@@ -141,6 +141,20 @@ TEST_F(Attach, knows_when_another_kernel_has_taken_over) {
   EXPECT_FALSE(again->is_running());
 }
 
+TEST_F(Attach, tells_one_boot_of_a_kernel_in_the_same_place_from_another) {
+  constexpr uint32_t kCanaryOffset = 16;
+  FakeKernelOptions options;
+  options.types.structure("task_struct", 64,
+                          {{"stack_canary", options.types.integer("unsigned long", 8), 8 * kCanaryOffset}});
+  FakeKernel fake(memory_, options);
+  const auto identity = [&] { return (*Kernel::attach(memory_))->boot_identity(); };
+  fake.put(fake.address_of("init_task") + kCanaryOffset, uint64_t{1});
+  const uint64_t first = identity();
+  EXPECT_EQ(identity(), first);
+  fake.put(fake.address_of("init_task") + kCanaryOffset, uint64_t{2});
+  EXPECT_NE(identity(), first);
+}
+
 // -- Notes that lie ----------------------------------------------------------------------------------------------
 
 std::string replace(std::string text, std::string_view what, std::string_view with) {

@@ -115,6 +115,7 @@ class FakeKernel {
   static constexpr uint64_t kImage = 2 << 20;
   static constexpr uint64_t kNote = 6 << 20;
   static constexpr uint64_t kLastEntry = 511 * sizeof(uint64_t);
+  static constexpr size_t kTaskBytes = 64;
   static constexpr size_t kFillers = 1200;  // a kernel with hardly any symbols is none
 
   [[nodiscard]] memory::GuestPhysical physical(uint64_t offset) const { return {options_.physical_offset + offset}; }
@@ -169,6 +170,7 @@ class FakeKernel {
     const memory::GuestVirtual nr_cpu_ids = place_value(options_.cpus);
     std::vector<uint64_t> percpu(options_.cpus);
     for (size_t i = 0; i < percpu.size(); ++i) percpu[i] = kFakeDirectMap.value + 0x100000 * i;
+    const memory::GuestVirtual init_task = place(std::vector<std::byte>(kTaskBytes));
     const memory::GuestVirtual per_cpu_offset = place(std::as_bytes(std::span(percpu)));
     const std::vector<std::byte> btf = options_.types.build();
     const memory::GuestVirtual start_btf = place(btf);
@@ -180,6 +182,7 @@ class FakeKernel {
                                        {"init_top_pgt", kFakeImage, 'D'},
                                        {"page_offset_base", page_offset_base, 'D'},
                                        {"vmcoreinfo_note", vmcoreinfo_note, 'B'},
+                                       {"init_task", init_task, 'D'},
                                        {"nr_cpu_ids", nr_cpu_ids, 'D'},
                                        {"__per_cpu_offset", per_cpu_offset, 'D'}});
     }

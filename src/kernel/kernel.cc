@@ -29,6 +29,22 @@ GuestVirtual Kernel::percpu(GuestVirtual variable, unsigned cpu) const {
   return variable + parts_.percpu_offsets[cpu];
 }
 
+// The stack protector's secret of the first task is drawn anew by each boot (boot_init_stack_canary() in
+// arch/x86/include/asm/stackprotector.h); the marks tell boots apart too, where KASLR is on.
+uint64_t Kernel::boot_identity() const {
+  const auto first_task = symbol("init_task");
+  const auto field = parts_.types.field("task_struct", "stack_canary");
+  const uint64_t canary = first_task && field ? read<uint64_t>(*first_task + field->offset_bytes).value_or(0) : 0;
+  // FNV-1a: it tells apart, and does not tell the secret.
+  uint64_t identity = 0xcbf29ce484222325;
+  const auto add = [&](std::span<const std::byte> bytes) {
+    for (const std::byte byte : bytes) identity = (identity ^ static_cast<uint64_t>(byte)) * 0x100000001b3;
+  };
+  add(std::as_bytes(std::span(&canary, 1)));
+  for (const Mark& mark : parts_.marks) add(mark.bytes);
+  return identity;
+}
+
 bool Kernel::is_running() const {
   std::vector<std::vector<std::byte>> now;
   std::vector<memory::Piece> pieces;

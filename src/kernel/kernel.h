@@ -82,6 +82,9 @@ class Kernel {
   // Between a reset and the new kernel's first steps the old one still counts as running.
   [[nodiscard]] bool is_running() const;
 
+  // Another one for each boot, whether KASLR moves the kernel or not. As with all of this: the guest's word.
+  [[nodiscard]] uint64_t boot_identity() const;
+
   // Possible processors, online or not.
   [[nodiscard]] unsigned cpu_count() const { return static_cast<unsigned>(parts_.percpu_offsets.size()); }
   // The copy that `cpu`, below cpu_count(), has of a per-cpu variable.
