@@ -139,20 +139,17 @@ Result<std::unique_ptr<Bench>> Bench::make(pid_t pid) {
 
 Result<void> Bench::start(const vm::Qemu& qemu) {
   HW_TRY(store_, Store::open(directory_.path() / "store" / "hyperward.db"));
-  Config config;
+  GuestFile file{.file = directory_.path() / "bench.toml", .config = {}, .rules = std::string(kRules)};
+  Config& config = file.config;
   config.guest.name = kName;
   config.tap = TestNet::kTap;
-  config.rules = directory_.path() / "bench.rules";
   config.users = {{"root", 0}, {"mail", 8}};
-  std::ofstream(config.rules) << kRules;
   config.detection.response.actions.fill(detect::Action::kAlert);
   GuestAccess access;
   access.find = [qemu](const GuestSource&) -> Result<vm::Qemu> { return qemu; };
   access.pin_root = net_.pin_root();
-  guest_ = std::make_unique<GuardedGuest>(
-      GuardedGuest::Setup{
-          .config = std::move(config), .config_file = directory_.path() / "bench.toml", .access = std::move(access)},
-      *store_, events_);
+  guest_ = std::make_unique<GuardedGuest>(GuardedGuest::Setup{.file = std::move(file), .access = std::move(access)},
+                                          *store_, events_);
   const auto deadline = Clock::now() + kStartsWithin;
   while (guest_->status().state != GuestStatus::State::kGuarded) {
     if (Clock::now() > deadline) return fail(Code::kSystem, "the guard does not start: {}", guest_->status().problem);

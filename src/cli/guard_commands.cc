@@ -7,9 +7,8 @@
 
 #include "cli/client.h"
 #include "cli/commands.h"
-#include "daemon/config.h"
 #include "daemon/foreground.h"
-#include "daemon/rules_file.h"
+#include "daemon/guest_file.h"
 #include "daemon/state.h"
 #include "datapath/datapath.h"
 
@@ -37,8 +36,8 @@ Result<void> run_reload(const GuardOptions& options) {
   if (options.guest.empty()) return run_reload_all(options);
   HW_TRY(const daemon::GuardState before, daemon::load_state(options.guest));
   if (!daemon::is_alive(before)) return fail(Code::kNotFound, "no guard runs for '{}': start one first", options.guest);
-  HW_TRY(const daemon::Config config, daemon::load_config(before.config));
-  HW_TRY(const policy::RuleSet rules, daemon::load_rules(config.rules, daemon::names_of(config)));
+  HW_TRY(const daemon::GuestFile file, daemon::load_guest_file(before.config));
+  HW_TRY(const policy::RuleSet rules, file.compile());
 
   if (::kill(before.pid, SIGHUP) != 0)
     return fail_errno(errno, fmt::format("signal the guard, process {}", before.pid));

@@ -102,8 +102,8 @@ Result<std::shared_ptr<GuardedGuest>> Daemon::find(std::string_view name) const 
 }
 
 void Daemon::guard(const GuestFile& file) {
-  auto guest = std::make_shared<GuardedGuest>(
-      GuardedGuest::Setup{.config = file.config, .config_file = file.file, .access = access_}, *store_, events_);
+  auto guest =
+      std::make_shared<GuardedGuest>(GuardedGuest::Setup{.file = file, .access = access_}, *store_, events_);
   const std::string name = guest->name();
   const std::unique_lock lock(mutex_);
   guests_.insert_or_assign(name, std::move(guest));
@@ -380,7 +380,7 @@ Result<Json> Daemon::reload() {
   Guests gone = all();
   for (const GuestFile& file : wanted) {
     if (auto known = gone.extract(file.config.label())) {
-      const auto adopted = known.mapped()->adopt(file.config);
+      const auto adopted = known.mapped()->adopt(file);
       if (adopted) continue;
       spdlog::info("{}: guarded anew: {}", file.config.label(), adopted.error().message);
       gone.insert(std::move(known));

@@ -7,7 +7,6 @@
 #include <array>
 #include <map>
 
-#include "daemon/rules_file.h"
 #include "daemon/toml_section.h"
 
 namespace hyperward::daemon {
@@ -43,13 +42,6 @@ Result<spdlog::level::level_enum> level_from(const Section& section, const std::
   return section.mistake("log_level", "must be trace, debug, info, warning or error");
 }
 
-Result<GuestFile> load_guest(const fs::path& file, ConfigFor what) {
-  HW_TRY(Config config, load_config(file, what));
-  HW_TRY(std::string rules, read_file(config.rules, policy::kTextMaxBytes));
-  HW_OK(compile_rules(rules, config.rules, names_of(config)));
-  return GuestFile{.file = file, .config = std::move(config), .rules = std::move(rules)};
-}
-
 // Every *.toml of the folder, by name; hidden ones are an editor's.
 Result<std::vector<fs::path>> guest_files(const fs::path& folder) {
   std::vector<fs::path> files;
@@ -72,7 +64,7 @@ Result<std::vector<GuestFile>> load_guests(const fs::path& folder) {
   std::map<std::string, fs::path> by_label;
   std::map<std::string, fs::path> by_tap;
   for (const fs::path& file : files) {
-    HW_TRY(GuestFile guest, load_guest(file, ConfigFor::kOneGuest));
+    HW_TRY(GuestFile guest, load_guest_file(file));
     const std::string label = guest.config.label();
     if (const auto [other, is_new] = by_label.try_emplace(label, file); !is_new)
       return fail(Code::kInvalid, "{}: {} is a guest named '{}' already", file.string(), other->second.string(), label);
@@ -122,7 +114,7 @@ Result<std::optional<Find>> read_find(Section& section, const fs::path& file) {
   if (!found) return section.lacks("a template");
   find.qemu_taps = qemu_taps.value_or(std::vector<std::string>());
   find.libvirt = libvirt.value_or("");
-  HW_TRY(find.found, load_guest(file.parent_path() / *found, ConfigFor::kFoundGuests));
+  HW_TRY(find.found, load_guest_file(file.parent_path() / *found, ConfigFor::kFoundGuests));
   return find;
 }
 

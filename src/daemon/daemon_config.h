@@ -35,14 +35,9 @@
 
 #include "base/result.h"
 #include "daemon/config.h"
+#include "daemon/guest_file.h"
 
 namespace hyperward::daemon {
-
-struct GuestFile {
-  std::filesystem::path file;
-  Config config;
-  std::string rules;  // the text of config.rules; it compiles
-};
 
 struct Find {
   std::vector<std::string> qemu_taps;  // globs, as in a shell

@@ -12,6 +12,14 @@
 #include "daemon/guard.h"
 
 namespace hyperward::daemon {
+namespace {
+
+Result<void> reload(Guard& guard, const std::filesystem::path& config_file) {
+  HW_TRY(GuestFile file, load_guest_file(config_file));
+  return guard.adopt(std::move(file));
+}
+
+}  // namespace
 
 Result<Fd> watch_signals() {
   sigset_t wanted;
@@ -32,14 +40,14 @@ int next_signal(const Fd& signals) {
 
 Result<void> guard_in_foreground(const std::filesystem::path& config_file) {
   HW_TRY(const Fd signals, watch_signals());
-  HW_TRY(Config config, load_config(config_file));
-  HW_TRY(const auto guard, Guard::start({.config = std::move(config), .config_file = config_file}));
+  HW_TRY(GuestFile file, load_guest_file(config_file));
+  HW_TRY(const auto guard, Guard::start({.file = std::move(file)}));
   for (bool going = true; going;) {
     pollfd waiting[] = {{signals.get(), POLLIN, 0}, {guard->fd(), POLLIN, 0}};
     if (::poll(waiting, std::size(waiting), -1) < 0 && errno != EINTR) return fail_errno(errno, "wait for events");
     if (const int signal = next_signal(signals); signal == SIGHUP) {
-      if (const auto reloaded = guard->reload_rules(); !reloaded)
-        spdlog::error("{}: the rules stay as they are: {}", guard->config().label(), reloaded.error().message);
+      if (const auto reloaded = reload(*guard, config_file); !reloaded)
+        spdlog::error("{}: all stays as it is: {}", guard->config().label(), reloaded.error().message);
     } else if (signal != 0) {
       break;
     }

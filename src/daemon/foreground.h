@@ -1,5 +1,5 @@
-// A guard by itself, in the foreground: until SIGINT or SIGTERM, or until the guest's QEMU ends. SIGHUP reads the rules
-// again.
+// A guard by itself, in the foreground: until SIGINT or SIGTERM, or until the guest's QEMU ends. SIGHUP reads its file
+// and its rules again.
 #pragma once
 
 #include <filesystem>

@@ -71,68 +71,63 @@ uint32_t first_generation() {
 
 }  // namespace
 
-Result<Guard::FileRules> Guard::read_rules(const Config& config) {
-  HW_TRY(std::string text, read_file(config.rules, policy::kTextMaxBytes));
-  HW_TRY(policy::RuleSet rules, compile_rules(text, config.rules, names_of(config)));
-  return FileRules{std::move(rules), std::move(text)};
-}
-
 Result<std::unique_ptr<Guard>> Guard::start(Setup setup) {
   if (!setup.access.attach) {
     setup.access.attach = [uri = setup.access.libvirt_uri](const vm::Qemu& qemu, Access access) {
       return attach_guest(qemu, access, uri);
     };
   }
-  HW_TRY(FileRules rules, read_rules(setup.config));
-  HW_TRY(vm::Qemu qemu, setup.access.find(setup.config.guest));
+  const Config& config = setup.file.config;
+  HW_TRY(policy::RuleSet rules, setup.file.compile());
+  HW_TRY(vm::Qemu qemu, setup.access.find(config.guest));
 
   // A guest that runs can be read before its first frame is judged; one that boots will be read later.
-  auto guest = setup.access.attach(qemu, setup.config.guest.access);
+  auto guest = setup.access.attach(qemu, config.guest.access);
   if (!guest && guest.error().code != Code::kNotFound && guest.error().code != Code::kInconsistent)
     return std::unexpected(std::move(guest).error());
 
   const uint32_t generation = first_generation();
   datapath::Options options;
-  options.tap = setup.config.tap;
-  options.default_verdict = default_of(setup.config);
-  options.max_flows = setup.config.max_flows;
+  options.tap = config.tap;
+  options.default_verdict = default_of(config);
+  options.max_flows = config.max_flows;
   options.generation = generation;
   options.pin_root = setup.access.pin_root;
   HW_TRY(datapath::Datapath path, datapath::Datapath::attach(options));
   std::unique_ptr<Guard> guard(
       new Guard(std::move(setup), std::move(qemu), std::move(rules), std::move(path), generation));
+  const std::string label = guard->config().label();
   for (const auto& skipped : guard->rules_.skipped())
-    spdlog::warn("{}: rule {} is not in force: {}", guard->config_.label(), skipped.id, skipped.mistake.message);
+    spdlog::warn("{}: rule {} is not in force: {}", label, skipped.id, skipped.mistake.message);
   if (guest) {
     guard->guest_ = *std::move(guest);
-    spdlog::info("{}: guest runs Linux {}", guard->config_.label(), guard->guest_->kernel().release());
+    spdlog::info("{}: guest runs Linux {}", label, guard->guest_->kernel().release());
   } else {
-    spdlog::warn("{}: the guest cannot be read yet ({})", guard->config_.label(), guest.error().message);
+    spdlog::warn("{}: the guest cannot be read yet ({})", label, guest.error().message);
   }
   if (guard->listener_ != nullptr) guard->listener_->readable(guard->guest_ != nullptr);
-  if (guard->path_.took_over()) HW_OK(guard->judge_all_again());
+  if (guard->path_.took_over()) HW_OK(guard->take_over_flows());
+  HW_OK(guard->note_boot());
   HW_OK(guard->watch());
   guard->save();
-  spdlog::info("{}: guarding {} with {} rules", guard->config_.label(), guard->config_.tap, guard->rules_.size());
+  spdlog::info("{}: guarding {} with {} rules", label, guard->config().tap, guard->rules_.size());
   return guard;
 }
 
-Guard::Guard(Setup setup, vm::Qemu qemu, FileRules rules, datapath::Datapath path, uint32_t generation)
-    : config_file_(std::filesystem::absolute(setup.config_file)),
-      config_(std::move(setup.config)),
+Guard::Guard(Setup setup, vm::Qemu qemu, policy::RuleSet rules, datapath::Datapath path, uint32_t generation)
+    : file_(std::move(setup.file)),
       qemu_(std::move(qemu)),
       access_(std::move(setup.access)),
       listener_(setup.listener),
       run_time_(std::move(setup.run_time)),
-      rules_(std::move(rules.rules), run_time_, names_of(config_)),
-      rules_text_(std::move(rules.text)),
+      rules_(std::move(rules), run_time_, names_of(config())),
       generation_(generation),
       path_(std::move(path)) {}
 
 Guard::~Guard() {
   path_.retire();
   spdlog::info("{}: {} stays guarded: known flows go on, new ones are {}; `hyperward detach {}` removes the guard",
-               config_.label(), config_.tap, config_.default_allow ? "allowed" : "denied", config_.label());
+               config().label(), config().tap, config().default_allow ? "allowed" : "denied", config().label());
 }
 
 Result<void> Guard::watch() {
@@ -172,7 +167,7 @@ Result<bool> Guard::handle(int fd) {
     uint64_t expirations = 0;
     if (::read(fd, &expirations, sizeof(expirations)) == sizeof(expirations)) tick();
   } else if (fd == guest_process_.get()) {
-    spdlog::info("{}: QEMU process {} has ended", config_.label(), qemu_.pid);
+    spdlog::info("{}: QEMU process {} has ended", config().label(), qemu_.pid);
     return false;
   }
   return true;
@@ -212,10 +207,10 @@ Result<void> Guard::judge(const datapath::Held& held) {
 Result<void> Guard::meet_default(const datapath::Held& held) {
   ++unreadable_flows_;
   if (!std::exchange(told_unreadable_, true)) {
-    spdlog::warn("{}: the guest cannot be read; its flows are {} by default", config_.label(),
-                 config_.default_allow ? "allowed" : "denied");
+    spdlog::warn("{}: the guest cannot be read; its flows are {} by default", config().label(),
+                 config().default_allow ? "allowed" : "denied");
   }
-  return config_.default_allow ? path_.reinject(held) : path_.drop(held);
+  return config().default_allow ? path_.reinject(held) : path_.drop(held);
 }
 
 datapath::Judgement Guard::remembered(const filter::Judgement& judgement) const {
@@ -228,7 +223,7 @@ datapath::Judgement Guard::remembered(const filter::Judgement& judgement) const 
 bool Guard::may_log() {
   const auto now = std::chrono::steady_clock::now();
   if (now - log_second_ >= std::chrono::seconds(1)) {
-    if (not_logged_ > 0) spdlog::info("{}: {} more flows were not logged", config_.label(), not_logged_);
+    if (not_logged_ > 0) spdlog::info("{}: {} more flows were not logged", config().label(), not_logged_);
     log_second_ = now;
     logged_ = not_logged_ = 0;
   }
@@ -245,31 +240,27 @@ void Guard::log(const filter::Judgement& judgement) {
                        to_string(judgement.flow.remote), guest::to_string(judgement.owner));
   };
   for (const auto& audited : judgement.decision.audited())
-    spdlog::info("{}: audit, {} would {}: {}", config_.label(), filter::name_of(audited.line),
+    spdlog::info("{}: audit, {} would {}: {}", config().label(), filter::name_of(audited.line),
                  policy::to_string(audited.verdict), describe());
   if (judgement.decision.log)
-    spdlog::info("{}: {} by {}: {}", config_.label(), policy::to_string(judgement.decision.verdict),
+    spdlog::info("{}: {} by {}: {}", config().label(), policy::to_string(judgement.decision.verdict),
                  filter::name_of(judgement.decision.rule), describe());
 }
 
-Result<void> Guard::reload_rules() {
-  return adopt(config_);
-}
-
-Result<void> Guard::adopt(Config config) {
-  if (config.guest != config_.guest || config.tap != config_.tap || config.max_flows != config_.max_flows)
+Result<void> Guard::adopt(GuestFile file) {
+  const Config &before = config(), &after = file.config;
+  if (after.guest != before.guest || after.tap != before.tap || after.max_flows != before.max_flows)
     return fail(Code::kInvalid, "{}: the guest, its tap and max_flows cannot change while it is guarded",
-                config_.label());
-  HW_TRY(FileRules rules, read_rules(config));
-  config_ = std::move(config);
-  rules_text_ = std::move(rules.text);
-  path_.set_default_verdict(default_of(config_));
-  return put_in_force(filter::RuleChain(std::move(rules.rules), run_time_, names_of(config_)));
+                before.label());
+  HW_TRY(policy::RuleSet rules, file.compile());
+  file_ = std::move(file);
+  path_.set_default_verdict(default_of(config()));
+  return put_in_force(filter::RuleChain(std::move(rules), run_time_, names_of(config())));
 }
 
 Result<void> Guard::set_run_time(std::span<const filter::StoredText> rules) {
   run_time_.assign(rules.begin(), rules.end());
-  return put_in_force(rules_.with(run_time_, names_of(config_)));
+  return put_in_force(rules_.with(run_time_, names_of(config())));
 }
 
 // From set_generation() on no packet passes by the old rules: its flow is held and judged again. Judging them all at
@@ -279,7 +270,7 @@ Result<void> Guard::put_in_force(filter::RuleChain rules) {
   path_.set_generation(++generation_);
   const auto judged = judge_all_again();
   save();
-  spdlog::info("{}: {} rules are in force", config_.label(), rules_.size());
+  spdlog::info("{}: {} rules are in force", config().label(), rules_.size());
   return judged;
 }
 
@@ -297,6 +288,27 @@ Result<void> Guard::judge_all_again() {
     if (!judged && judged.error().code != Code::kNotFound) return judged;
   }
   return {};
+}
+
+// The table may be older than this guard. Who a flow belongs to was found out in one boot of one virtual machine; the
+// guard before has noted which.
+Result<void> Guard::take_over_flows() {
+  const auto before = load_state(config().label());
+  const bool is_same_machine =
+      before && before->machine.qemu == qemu_.pid && before->machine.start_time == qemu_.start_time;
+  if (!is_same_machine) return forget_flows();
+  boot_ = before->machine.boot;
+  return judge_all_again();
+}
+
+// Of a guest that can be read.
+Result<void> Guard::note_boot() {
+  if (guest_ == nullptr) return {};
+  const uint64_t boot = guest_->kernel().boot_identity();
+  const uint64_t before = std::exchange(boot_, boot);
+  if (before == 0 || before == boot) return {};
+  spdlog::info("{}: the guest has booted since: its flows from before are forgotten", config().label());
+  return forget_flows();
 }
 
 Result<void> Guard::forget_flows() {
@@ -317,7 +329,7 @@ void Guard::tick() {
   datapath::Datapath::Seen seen;
   if (listener_ != nullptr) seen = [this](const datapath::FlowRecord& flow, bool) { listener_->seen(flow); };
   if (const auto swept = path_.sweep(std::chrono::steady_clock::now(), kFlowsSweptPerTick, seen); !swept)
-    spdlog::warn("{}: {}", config_.label(), swept.error().message);
+    spdlog::warn("{}: {}", config().label(), swept.error().message);
   if (ticks_++ % kTicksPerLook == 0) look_after_guest();
 }
 
@@ -325,25 +337,29 @@ void Guard::tick() {
 void Guard::look_after_guest() {
   if (guest_ != nullptr) {
     if (guest_->kernel().is_running()) return;
-    spdlog::warn("{}: the guest's kernel has gone; looking for it again", config_.label());
+    spdlog::warn("{}: the guest's kernel has gone; looking for it again", config().label());
     guest_.reset();
     if (listener_ != nullptr) listener_->readable(false);
     if (const auto forgotten = forget_flows(); !forgotten)
-      spdlog::warn("{}: {}", config_.label(), forgotten.error().message);
+      spdlog::warn("{}: {}", config().label(), forgotten.error().message);
+    boot_ = 0;
+    save();
   }
   if (!attaching_.valid()) {
-    attaching_ = std::async(std::launch::async, access_.attach, qemu_, config_.guest.access);
+    attaching_ = std::async(std::launch::async, access_.attach, qemu_, config().guest.access);
     return;
   }
   if (attaching_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return;
   Attached attached = attaching_.get();
   if (!attached) {
-    spdlog::debug("{}: {}", config_.label(), attached.error().message);
+    spdlog::debug("{}: {}", config().label(), attached.error().message);
     return;
   }
   guest_ = *std::move(attached);
+  if (const auto noted = note_boot(); !noted) spdlog::warn("{}: {}", config().label(), noted.error().message);
+  save();
   told_unreadable_ = false;
-  spdlog::info("{}: guest runs Linux {}; {} flows have met the default", config_.label(), guest_->kernel().release(),
+  spdlog::info("{}: guest runs Linux {}; {} flows have met the default", config().label(), guest_->kernel().release(),
                unreadable_flows_);
   if (listener_ != nullptr) listener_->readable(true);
 }
@@ -351,15 +367,16 @@ void Guard::look_after_guest() {
 void Guard::save() const {
   std::map<uint32_t, std::string> run_time;
   for (const filter::StoredText& rule : run_time_) run_time.emplace(static_cast<uint32_t>(rule.id), rule.text);
-  const GuardState state{.guest = config_.label(),
-                         .tap = config_.tap,
+  const GuardState state{.guest = config().label(),
+                         .tap = config().tap,
                          .pins = path_.pins(),
-                         .config = config_file_.string(),
-                         .rules = rules_text_,
+                         .config = std::filesystem::absolute(file_.file).string(),
+                         .rules = file_.rules,
                          .run_time = std::move(run_time),
                          .generation = generation_,
-                         .pid = ::getpid()};
-  if (const auto saved = save_state(state); !saved) spdlog::warn("{}: {}", config_.label(), saved.error().message);
+                         .pid = ::getpid(),
+                         .machine = {.qemu = qemu_.pid, .start_time = qemu_.start_time, .boot = boot_}};
+  if (const auto saved = save_state(state); !saved) spdlog::warn("{}: {}", config().label(), saved.error().message);
 }
 
 }  // namespace hyperward::daemon

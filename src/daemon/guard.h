@@ -6,7 +6,6 @@
 #pragma once
 
 #include <chrono>
-#include <filesystem>
 #include <functional>
 #include <future>
 #include <memory>
@@ -18,6 +17,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "daemon/config.h"
+#include "daemon/guest_file.h"
 #include "datapath/datapath.h"
 #include "filter/filter.h"
 #include "filter/rule_chain.h"
@@ -54,14 +54,14 @@ struct GuestAccess {
 class Guard {
  public:
   struct Setup {
-    Config config;
-    std::filesystem::path config_file;
+    GuestFile file;
     std::vector<filter::StoredText> run_time = {};  // rules, the newest first
     GuardListener* listener = nullptr;              // outlives the guard
     GuestAccess access = {};
   };
 
-  // Reads everything first and touches the tap last: a mistake leaves nothing half-done.
+  // Reads everything first and touches the tap last: a mistake leaves nothing half-done. Flows that an earlier guard
+  // left are taken over, unless they are another machine's or another boot's.
   [[nodiscard]] static Result<std::unique_ptr<Guard>> start(Setup setup);
   // The programs stay on the tap: known flows go on, new ones meet the default until a guard starts again, or
   // `hyperward detach`.
@@ -71,18 +71,13 @@ class Guard {
   [[nodiscard]] Result<bool> turn(std::chrono::milliseconds patience);
   [[nodiscard]] int fd() const { return poll_.get(); }  // readable when turn() has something to do
 
-  // Reads the file of rules again; on a mistake the rules in force stay.
-  [[nodiscard]] Result<void> reload_rules();
-  // Takes over all of `config` that can change while a guest is guarded: rules, names and the default. kInvalid, and
+  // Takes over all of `file` that can change while a guest is guarded: rules, names and the default. kInvalid, and
   // nothing is changed, when the guest, its tap or the size of its table are others.
-  [[nodiscard]] Result<void> adopt(Config config);
+  [[nodiscard]] Result<void> adopt(GuestFile file);
   // The rules of run time, the newest first. In force for every flow when this returns.
   [[nodiscard]] Result<void> set_run_time(std::span<const filter::StoredText> rules);
 
-  // Forgets every flow: those of another boot say nothing about this one.
-  [[nodiscard]] Result<void> forget_flows();
-
-  [[nodiscard]] const Config& config() const { return config_; }
+  [[nodiscard]] const Config& config() const { return file_.config; }
   [[nodiscard]] const filter::RuleChain& rules() const { return rules_; }
   [[nodiscard]] const vm::Qemu& qemu() const { return qemu_; }
   [[nodiscard]] guest::Guest* guest() { return guest_.get(); }  // nullptr: it cannot be read at the moment
@@ -91,14 +86,12 @@ class Guard {
 
  private:
   using Attached = Result<std::unique_ptr<guest::Guest>>;
-  struct FileRules {
-    policy::RuleSet rules;
-    std::string text;
-  };
 
-  Guard(Setup setup, vm::Qemu qemu, FileRules rules, datapath::Datapath path, uint32_t generation);
+  Guard(Setup setup, vm::Qemu qemu, policy::RuleSet rules, datapath::Datapath path, uint32_t generation);
 
-  [[nodiscard]] static Result<FileRules> read_rules(const Config& config);
+  [[nodiscard]] Result<void> take_over_flows();
+  [[nodiscard]] Result<void> note_boot();
+  [[nodiscard]] Result<void> forget_flows();
   [[nodiscard]] Result<void> watch();
   [[nodiscard]] Result<bool> handle(int fd);
   [[nodiscard]] Result<void> judge_held();
@@ -113,14 +106,13 @@ class Guard {
   [[nodiscard]] bool may_log();
   void save() const;
 
-  std::filesystem::path config_file_;
-  Config config_;
+  GuestFile file_;
   vm::Qemu qemu_;
+  uint64_t boot_ = 0;  // whose flows are in the table: kernel::Kernel::boot_identity(); 0: it was not read yet
   GuestAccess access_;
   GuardListener* listener_;
   std::vector<filter::StoredText> run_time_;
   filter::RuleChain rules_;
-  std::string rules_text_;  // of the file
   uint32_t generation_;
   datapath::Datapath path_;
   std::unique_ptr<guest::Guest> guest_;

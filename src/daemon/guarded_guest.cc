@@ -43,12 +43,11 @@ std::string_view to_string(GuestStatus::State state) {
 }
 
 GuardedGuest::GuardedGuest(Setup setup, Store& store, Events& events)
-    : name_(setup.config.label()),
-      config_file_(std::move(setup.config_file)),
+    : name_(setup.file.config.label()),
       access_(std::move(setup.access)),
       store_(store),
       events_(events),
-      config_(std::move(setup.config)),
+      file_(std::move(setup.file)),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   HW_CHECK(wake_.valid());
   thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
@@ -62,12 +61,12 @@ GuardedGuest::~GuardedGuest() {
 
 std::string GuardedGuest::tap() const {
   const std::lock_guard lock(mutex_);
-  return config_.tap;
+  return file_.config.tap;
 }
 
 Config GuardedGuest::config() const {
   const std::lock_guard lock(mutex_);
-  return config_;
+  return file_.config;
 }
 
 GuestStatus GuardedGuest::status() const {
@@ -97,14 +96,14 @@ Result<void> GuardedGuest::apply_rules() {
 // A guest that does not run has its rules in the file alone.
 Result<policy::RuleSet> GuardedGuest::file_rules_here() {
   if (guard_ != nullptr) return guard_->rules().file();
-  return load_rules(config_.rules, names_of(config_));
+  return file_.compile();
 }
 
 Result<policy::RunTimeRule> GuardedGuest::compile(std::string_view text) {
   using Rule = Result<policy::RunTimeRule>;
   return on_thread<Rule>([this, text = std::string(text)]() -> Rule {
     HW_TRY(const policy::RuleSet file, file_rules_here());
-    auto rule = policy::compile_rule(text, names_of(config_), file);
+    auto rule = policy::compile_rule(text, names_of(file_.config), file);
     if (rule) return *std::move(rule);
     return fail(Code::kInvalid, "{}", policy::to_string(rule.error().front(), "rule"));
   });
@@ -118,18 +117,14 @@ Result<GuardedGuest::FileRules> GuardedGuest::file_rules() {
   });
 }
 
-Result<void> GuardedGuest::adopt(Config config) {
-  return on_thread<Result<void>>([this, config = std::move(config)]() -> Result<void> {
-    if (guard_ != nullptr) {
-      HW_OK(guard_->adopt(config));
-    } else {
-      HW_OK(load_rules(config.rules, names_of(config)));
-    }
+Result<void> GuardedGuest::adopt(GuestFile file) {
+  return on_thread<Result<void>>([this, file = std::move(file)]() -> Result<void> {
+    if (guard_ != nullptr) HW_OK(guard_->adopt(file));
     // What the detectors have seen, and the responses that are not to be made again, outlast other rules.
-    const bool watches_otherwise = config.detection != config_.detection;
+    const bool watches_otherwise = file.config.detection != file_.config.detection;
     {
       const std::lock_guard lock(mutex_);
-      config_ = config;
+      file_ = file;
     }
     if (guard_ != nullptr && watches_otherwise) watch_ = make_watch();
     publish();
@@ -182,30 +177,23 @@ void GuardedGuest::run(const std::stop_token& stop) {
 void GuardedGuest::look_for_guest() {
   auto run_time = stored_rules();
   if (!run_time) return end_guard(State::kFailed, run_time.error().message);
-  auto guard = Guard::start({.config = config_,
-                             .config_file = config_file_,
-                             .run_time = *std::move(run_time),
-                             .listener = this,
-                             .access = access_});
+  auto guard =
+      Guard::start({.file = file_, .run_time = *std::move(run_time), .listener = this, .access = access_});
   if (!guard) {
     const bool absent = guard.error().code == Code::kNotFound;
     return end_guard(absent ? State::kAbsent : State::kFailed, guard.error().message);
   }
   guard_ = *std::move(guard);
   watch_ = make_watch();
-  if (last_qemu_ != 0 && last_qemu_ != guard_->qemu().pid)
-    if (const auto forgotten = guard_->forget_flows(); !forgotten)
-      spdlog::warn("{}: {}", name_, forgotten.error().message);
-  last_qemu_ = guard_->qemu().pid;
   now_.since = wall_now();
   now_.problem.clear();
-  events_.publish("guest-guarded", name_, {{"tap", config_.tap}, {"qemu_pid", last_qemu_}});
+  events_.publish("guest-guarded", name_, {{"tap", file_.config.tap}, {"qemu_pid", guard_->qemu().pid}});
   publish();
 }
 
 std::unique_ptr<Watch> GuardedGuest::make_watch() {
   return std::make_unique<Watch>(
-      config_, [this](const packet::FlowKey& key) { return guard_->path().find(key); },
+      file_.config, [this](const packet::FlowKey& key) { return guard_->path().find(key); },
       [this](Protocol protocol, const Endpoint& local, const Endpoint& remote) -> detect::FlowOwner {
         guest::Guest* const guest = guard_->guest();
         if (guest == nullptr) return {};

@@ -9,7 +9,6 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
-#include <filesystem>
 #include <functional>
 #include <future>
 #include <memory>
@@ -26,6 +25,7 @@
 #include "daemon/config.h"
 #include "daemon/events.h"
 #include "daemon/guard.h"
+#include "daemon/guest_file.h"
 #include "daemon/store.h"
 #include "daemon/watch.h"
 #include "detect/meter.h"
@@ -53,8 +53,7 @@ struct GuestStatus {
 class GuardedGuest final : GuardListener {
  public:
   struct Setup {
-    Config config;
-    std::filesystem::path config_file;
+    GuestFile file;
     GuestAccess access = {};
   };
   // All of them outlive this.
@@ -76,7 +75,7 @@ class GuardedGuest final : GuardListener {
   };
   [[nodiscard]] Result<FileRules> file_rules();
   // As Guard::adopt; a guest that does not run just has the new configuration from now on.
-  [[nodiscard]] Result<void> adopt(Config config);
+  [[nodiscard]] Result<void> adopt(GuestFile file);
 
   // What came of an IDS's alert; nothing when none of its ends is this guest's.
   struct Taken {
@@ -109,7 +108,6 @@ class GuardedGuest final : GuardListener {
   [[nodiscard]] T on_thread(std::function<T()> task);
 
   const std::string name_;
-  const std::filesystem::path config_file_;
   const GuestAccess access_;
   Store& store_;
   Events& events_;
@@ -117,12 +115,11 @@ class GuardedGuest final : GuardListener {
   // The thread's own.
   std::unique_ptr<Watch> watch_;
   std::unique_ptr<Guard> guard_;
-  pid_t last_qemu_ = 0;
   GuestStatus now_;  // becomes status_ by publish()
   detect::Tokens flow_events_;
 
   mutable std::mutex mutex_;  // of what follows
-  Config config_;             // written by the thread alone
+  GuestFile file_;            // written by the thread alone
   GuestStatus status_;
   std::deque<std::function<void()>> tasks_;
   bool stopped_ = false;

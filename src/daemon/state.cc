@@ -46,7 +46,11 @@ Result<void> save_state(const GuardState& state) {
 
   const json value = {{"guest", state.guest},           {"tap", state.tap},          {"pins", state.pins},
                       {"config", state.config},         {"rules", state.rules},      {"pid", state.pid},
-                      {"generation", state.generation}, {"run_time", state.run_time}};
+                      {"generation", state.generation}, {"run_time", state.run_time},
+                      {"machine",
+                       {{"qemu", state.machine.qemu},
+                        {"start_time", state.machine.start_time},
+                        {"boot", state.machine.boot}}}};
   const std::string temporary = path.string() + ".new";
   const Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.valid()) return fail_errno(errno, fmt::format("write {}", temporary));
@@ -73,6 +77,10 @@ Result<GuardState> load_state(std::string_view guest) {
     value.at("pid").get_to(state.pid);
     value.at("generation").get_to(state.generation);
     value.at("run_time").get_to(state.run_time);
+    const json& machine = value.at("machine");
+    machine.at("qemu").get_to(state.machine.qemu);
+    machine.at("start_time").get_to(state.machine.start_time);
+    machine.at("boot").get_to(state.machine.boot);
   } catch (const json::exception& exception) {
     return fail(Code::kInvalid, "{} is damaged: {}", path.string(), exception.what());
   }

@@ -22,6 +22,13 @@ struct GuardState {
   std::map<uint32_t, std::string> run_time;  // rules added at run time, by id
   uint32_t generation = 0;                   // of these rules
   pid_t pid = 0;                             // of the guard; it may have ended since
+  // Whose flows these are: the virtual machine, by its process, and its boot; 0: it could not be read yet.
+  struct Machine {
+    pid_t qemu = 0;
+    uint64_t start_time = 0;  // as vm::Qemu has it
+    uint64_t boot = 0;        // kernel::Kernel::boot_identity()
+  };
+  Machine machine{};
 };
 
 // Replaces the file whole, so that a reader never sees half of it.
