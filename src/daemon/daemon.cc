@@ -102,8 +102,7 @@ Result<std::shared_ptr<GuardedGuest>> Daemon::find(std::string_view name) const 
 }
 
 void Daemon::guard(const GuestFile& file) {
-  auto guest =
-      std::make_shared<GuardedGuest>(GuardedGuest::Setup{.file = file, .access = access_}, *store_, events_);
+  auto guest = std::make_shared<GuardedGuest>(GuardedGuest::Setup{.file = file, .access = access_}, *store_, events_);
   const std::string name = guest->name();
   const std::unique_lock lock(mutex_);
   guests_.insert_or_assign(name, std::move(guest));
@@ -151,7 +150,7 @@ void Daemon::take_found(const Find& find) {
         if (find.matches(tap)) add(qemu, tap);
   tell_trouble("");
 
-  std::vector<std::shared_ptr<GuardedGuest>> gone;  // end outside of the lock
+  std::vector<std::shared_ptr<GuardedGuest>> gone;  // stop outside of the lock
   {
     const std::unique_lock lock(mutex_);
     std::erase_if(found_, [&](const auto& known) {
@@ -162,7 +161,7 @@ void Daemon::take_found(const Find& find) {
     });
     std::erase_if(running, [&](const auto& one) { return has_file(config_, one.first, one.second.tap); });
   }
-  gone.clear();
+  for (const auto& guest : gone) guest->stop();
   for (const auto& [name, found] : running) {
     if (found_.contains(name)) continue;
     guard(find.guest(name, found.pid, found.tap));
@@ -182,7 +181,7 @@ void Daemon::tell_trouble(const std::string& trouble) {
 void Daemon::tick() {
   expire_rules();
   ids_.read([this](const std::string& guest, std::string_view line) {
-    if (const auto taken = take_ids_line(guest, line); !taken) spdlog::debug("IDS: {}", taken.error().message);
+    if (const auto offered = offer_ids_line(guest, line); !offered) spdlog::debug("IDS: {}", offered.error().message);
   });
   ids_dropped_ = ids_.dropped();
 }
@@ -193,11 +192,15 @@ void Daemon::expire_rules() {
     spdlog::error("rules that have expired are still in force: {}", expired.error().message);
     return;
   }
-  std::set<std::string> guests;
-  for (const StoredRule& rule : *expired) guests.insert(rule.guest);
-  for (const std::string& name : guests)
-    if (const auto applied = apply(name); !applied) spdlog::error("{}: {}", name, applied.error().message);
-  for (const StoredRule& rule : *expired) events_.publish("rule-removed", rule.guest, to_json(rule));
+  std::map<std::string, std::vector<StoredRule>> by_guest;
+  for (const StoredRule& rule : *expired) by_guest[rule.guest].push_back(rule);
+  for (auto& [name, rules] : by_guest) {
+    const auto tell = [this, removed = std::move(rules)] {
+      for (const StoredRule& rule : removed) events_.publish("rule-removed", rule.guest, to_json(rule));
+    };
+    const auto guest = find(name);
+    guest ? (*guest)->apply_rules_then(tell) : tell();
+  }
 }
 
 // -- the control interface ------------------------------------------------------------------------------------------
@@ -263,9 +266,13 @@ Result<Json> Daemon::rules(std::string_view name) {
               {"file", std::move(lines)}};
 }
 
-Result<void> Daemon::apply(std::string_view name) {
-  const auto guest = find(name);
-  return guest ? (*guest)->apply_rules() : Result<void>();  // a rule may outlive its guest's configuration
+template <typename Row>
+Result<Json> Daemon::put_in_force(std::string event, const Row& changed) {
+  const auto guest = find(changed.guest);
+  const auto applied = guest ? (*guest)->apply_rules() : Result<void>();  // it may outlive its guest's configuration
+  events_.publish(std::move(event), changed.guest, to_json(changed));
+  HW_OK(applied);
+  return to_json(changed);
 }
 
 Result<StoredRule> Daemon::rule_of(std::string_view guest, int64_t id) const {
@@ -282,9 +289,7 @@ Result<Json> Daemon::add_rule(std::string_view name, std::string_view text) {
   StoredRule stored{.guest = guest->name(), .text = rule.rule.text, .created = now};
   if (rule.duration) stored.expires = now + *rule.duration;
   HW_TRY(stored, store_->add_rule(std::move(stored)));
-  HW_OK(apply(name));
-  events_.publish("rule-added", stored.guest, to_json(stored));
-  return to_json(stored);
+  return put_in_force("rule-added", stored);
 }
 
 Result<Json> Daemon::replace_rule(std::string_view name, int64_t id, std::string_view text) {
@@ -294,17 +299,13 @@ Result<Json> Daemon::replace_rule(std::string_view name, int64_t id, std::string
   std::optional<WallTime> expires;
   if (rule.duration) expires = wall_now() + *rule.duration;
   HW_TRY(const StoredRule stored, store_->replace_rule(id, rule.rule.text, expires));
-  HW_OK(apply(name));
-  events_.publish("rule-replaced", stored.guest, to_json(stored));
-  return to_json(stored);
+  return put_in_force("rule-replaced", stored);
 }
 
 Result<Json> Daemon::remove_rule(std::string_view name, int64_t id) {
   HW_OK(rule_of(name, id));
   HW_TRY(const StoredRule removed, store_->remove_rule(id));
-  HW_OK(apply(name));
-  events_.publish("rule-removed", removed.guest, to_json(removed));
-  return to_json(removed);
+  return put_in_force("rule-removed", removed);
 }
 
 Result<Json> Daemon::alerts(const Query& query) {
@@ -325,36 +326,38 @@ Result<Json> Daemon::response(int64_t id) {
 
 Result<Json> Daemon::undo(int64_t id) {
   HW_TRY(const StoredResponse undone, store_->undo(id, wall_now()));
-  HW_OK(apply(undone.guest));
-  events_.publish("response-undone", undone.guest, to_json(undone));
-  return to_json(undone);
+  return put_in_force("response-undone", undone);
+}
+
+Result<std::optional<IdsOffer::Answer>> Daemon::offer_ids_line(std::string_view name, std::string_view line) {
+  auto alert = detect::parse_ids_line(line);
+  ++(!alert ? ids_mistakes_ : *alert ? ids_alerts_ : ids_others_);
+  if (!alert) return std::unexpected(alert.error());
+  if (!*alert) return std::nullopt;
+
+  const auto offer = std::make_shared<IdsOffer>(**std::move(alert));
+  IdsOffer::Answer answer = offer->answer();
+  if (name.empty()) {
+    for (const auto& [_, guest] : all()) guest->offer(offer);
+  } else {
+    HW_TRY(const auto guest, find(name));
+    guest->offer(offer);
+  }
+  return answer;
 }
 
 Result<Json> Daemon::take_ids_line(std::string_view name, std::string_view line) {
-  const auto alert = detect::parse_ids_line(line);
-  ++(!alert ? ids_mistakes_ : *alert ? ids_alerts_ : ids_others_);
-  if (!alert) return std::unexpected(alert.error());
-  if (!*alert) return Json{{"alert", nullptr}, {"response", nullptr}};
-  return take_ids_alert(name, **alert);
-}
-
-Result<Json> Daemon::take_ids_alert(std::string_view name, const detect::IdsAlert& alert) {
-  Json answer{{"alert", nullptr}, {"response", nullptr}};
-  Guests asked;
-  if (name.empty()) {
-    asked = all();
-  } else {
-    HW_TRY(auto guest, find(name));
-    asked.emplace(name, std::move(guest));
-  }
-  for (const auto& [_, guest] : asked) {
-    HW_TRY(const auto taken, guest->take(alert));
-    if (!taken) continue;
-    answer["alert"] = to_json(taken->alert);
-    if (taken->response) answer["response"] = to_json(*taken->response);
-    break;
-  }
-  return answer;
+  Json told{{"alert", nullptr}, {"response", nullptr}};
+  HW_TRY(auto answer, offer_ids_line(name, line));
+  if (!answer) return told;
+  if (answer->wait_for(access_.patience) != std::future_status::ready)
+    return fail(Code::kSystem, "not all guests have looked at the alert within {} ms, and none has taken it",
+                access_.patience.count());
+  const std::optional<IdsOffer::Taken> taken = answer->get();
+  if (!taken) return told;
+  told["alert"] = to_json(taken->alert);
+  if (taken->response) told["response"] = to_json(*taken->response);
+  return told;
 }
 
 std::vector<GuestFile> Daemon::wanted_by(const DaemonConfig& config) const {
@@ -395,7 +398,8 @@ Result<Json> Daemon::reload() {
                   [&](const auto& known) { return !config.find || has_file(config, known.first, known.second.tap); });
     config_ = std::move(config);
   }
-  gone.clear();  // ends their threads: two guards of one tap would be in each other's way
+  // Two guards of one tap would be in each other's way.
+  for (const auto& [_, guest] : gone) guest->stop();
   for (const GuestFile* file : anew) guard(*file);
   HW_TRY(const Json now, status());
   events_.publish("reloaded", "", {{"guests", now["guests"].size()}, {"rules", now["rules"]}});

@@ -71,9 +71,11 @@ class Daemon final : public Operations {
   [[nodiscard]] std::vector<GuestFile> wanted_by(const DaemonConfig& config) const;
   void tell_trouble(const std::string& trouble);
   void expire_rules();
-  // Carries a change of the store into force; the change itself is made already.
-  [[nodiscard]] Result<void> apply(std::string_view guest);
-  [[nodiscard]] Result<Json> take_ids_alert(std::string_view guest, const detect::IdsAlert& alert);
+  // Carries a change of the store into force, and tells of it: what the store has is so, even if the guard fails.
+  template <typename Row>
+  [[nodiscard]] Result<Json> put_in_force(std::string event, const Row& changed);
+  // Nothing: the line is none of an alert.
+  [[nodiscard]] Result<std::optional<IdsOffer::Answer>> offer_ids_line(std::string_view guest, std::string_view line);
   [[nodiscard]] Result<StoredRule> rule_of(std::string_view guest, int64_t id) const;
 
   const std::filesystem::path config_file_;

@@ -71,8 +71,27 @@ class Machines {
     const std::lock_guard lock(mutex_);
     pids_[name] = pid;
   }
-  [[nodiscard]] Result<vm::Qemu> find(const GuestSource& source) const {
+  // Who looks for this one waits, from the next time on, until the test releases all.
+  void stick(const std::string& name) {
     const std::lock_guard lock(mutex_);
+    stuck_ = name;
+  }
+  void release() {
+    {
+      const std::lock_guard lock(mutex_);
+      stuck_.reset();
+    }
+    released_.notify_all();
+  }
+  [[nodiscard]] bool somebody_waits() const { return waiting_ > 0; }
+
+  [[nodiscard]] Result<vm::Qemu> find(const GuestSource& source) const {
+    std::unique_lock lock(mutex_);
+    if (stuck_ == source.name) {
+      ++waiting_;
+      released_.wait(lock, [&] { return stuck_ != source.name; });
+      --waiting_;
+    }
     vm::Qemu qemu;
     qemu.pid = source.pid != 0 ? source.pid : ::getpid();
     qemu.name = source.name;
@@ -85,6 +104,9 @@ class Machines {
 
  private:
   mutable std::mutex mutex_;
+  mutable std::condition_variable released_;
+  mutable std::atomic<int> waiting_ = 0;
+  std::optional<std::string> stuck_;
   std::map<std::string, std::optional<pid_t>> pids_;
 };
 
@@ -119,6 +141,8 @@ class DaemonTest : public testing::Test {
     write_guest("web", TestNet::kTap);
   }
 
+  void TearDown() override { machines.release(); }
+
   [[nodiscard]] std::string settings(std::string_view more = "") const {
     return fmt::format("[daemon]\ndatabase = '{0}/db/state.db'\nsocket = '{0}/control.sock'\nlog_level = 'error'\n{1}",
                        directory.path().string(), more);
@@ -135,7 +159,8 @@ class DaemonTest : public testing::Test {
                          return fail(Code::kNotFound, "there is no kernel in a test");
                        },
                        .libvirt_uri = {},
-                       .pin_root = net->pin_root()};
+                       .pin_root = net->pin_root(),
+                       .patience = patience};
     const std::filesystem::path file = directory.path() / "hyperward.toml";
     daemon = value_of(Daemon::start(file, value_of(load_daemon_config(file)), std::move(access)));
   }
@@ -189,6 +214,7 @@ class DaemonTest : public testing::Test {
   const JsonSchema schemas{document};
   TestDirectory directory;
   Machines machines;
+  std::chrono::milliseconds patience{10'000};
   std::optional<TestNet> net;
   std::unique_ptr<Daemon> daemon;  // goes first
 };
@@ -223,6 +249,7 @@ TEST_F(DaemonTest, a_rule_ends_when_its_time_has_come) {
   EXPECT_TRUE(is_cut(syn(25)));
   std::this_thread::sleep_for(1s);
   daemon->tick();
+  EXPECT_TRUE(eventually([&] { return !events("rule-removed").empty(); }));
   EXPECT_TRUE(passes(syn(25)));
   EXPECT_THAT(value_of(daemon->rules("web"))["run_time"], IsEmpty());
 }
@@ -255,6 +282,21 @@ TEST_F(DaemonTest, refuses_what_is_no_rule_of_this_guest_and_changes_nothing) {
   EXPECT_EQ(daemon->replace_rule("mail", rule["id"], "deny to any").error().code, Code::kNotFound);
   EXPECT_TRUE(is_cut(syn(25)));
   EXPECT_TRUE(passes(syn(26)));
+}
+
+TEST_F(DaemonTest, a_change_that_is_stored_is_told_of_though_the_guard_does_not_answer) {
+  patience = 100ms;
+  std::optional<Machine> machine("web");
+  machines.run("web", machine->pid());
+  start_and_guard();
+  const json rule = value_of(daemon->add_rule("web", "deny to tcp port 25"));
+  machines.stick("web");
+  machine.reset();
+  ASSERT_TRUE(eventually([&] { return machines.somebody_waits(); }));
+  const auto removed = daemon->remove_rule("web", rule["id"]);
+  ASSERT_FALSE(removed);
+  EXPECT_EQ(removed.error().message, "the guard of 'web' has not answered within 100 ms");
+  EXPECT_THAT(events("rule-removed"), SizeIs(1));
 }
 
 // -- detection and response --
@@ -344,12 +386,43 @@ TEST_F(DaemonTest, alerts_of_an_ids_come_in_by_file) {
                                      to_string(kGuest), to_string(kServer))
                       << "\nnonsense\n{\"event_type\":\"stats\"}\n";
   daemon->tick();
+  ASSERT_TRUE(eventually([&] { return !value_of(daemon->alerts({})).empty(); }));
   const json alerts = value_of(daemon->alerts({}));
   ASSERT_THAT(alerts, SizeIs(1));
   EXPECT_EQ(alerts[0]["kind"], "ids");
   const std::string metrics = value_of(daemon->metrics());
   for (const char* result : {"alert", "invalid", "other"})
     EXPECT_THAT(metrics, HasSubstr(fmt::format("hyperward_ids_lines_total{{result=\"{}\"}} 1\n", result)));
+}
+
+TEST_F(DaemonTest, a_guest_that_is_stuck_holds_up_no_alert_of_another) {
+  write_guest("a", "none0");  // the first in every order
+  machines.stick("a");
+  start_and_guard();
+  ASSERT_TRUE(eventually([&] { return machines.somebody_waits(); }));
+  ASSERT_TRUE(passes(syn(25)));
+  const auto began = std::chrono::steady_clock::now();
+  const json taken = value_of(daemon->take_ids_line(
+      "", fmt::format(R"({{"protocol":"tcp","source":"{}:40000","destination":"{}:25","text":"spam"}})",
+                      to_string(kGuest), to_string(kServer))));
+  EXPECT_EQ(taken["alert"]["guest"], "web");
+  EXPECT_LT(std::chrono::steady_clock::now() - began, patience / 2);
+}
+
+TEST_F(DaemonTest, a_guest_that_is_stuck_holds_up_nothing_that_time_asks_for) {
+  machines.run("web", std::nullopt);
+  start();
+  ASSERT_TRUE(eventually([&] { return state_of("web") == "absent"; }));
+  value_of(daemon->add_rule("web", "deny to tcp port 25 for 1s"));
+  machines.stick("web");
+  ASSERT_TRUE(eventually([&] { return machines.somebody_waits(); }));
+  std::this_thread::sleep_for(1s);
+  const auto began = std::chrono::steady_clock::now();
+  daemon->tick();
+  EXPECT_LT(std::chrono::steady_clock::now() - began, patience / 2);
+  EXPECT_THAT(events("rule-removed"), IsEmpty()) << "it is told of when it is in force no more";
+  machines.release();
+  EXPECT_TRUE(eventually([&] { return events("rule-removed").size() == 1; }));
 }
 
 // -- guests that come and go --

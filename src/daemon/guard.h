@@ -48,7 +48,8 @@ struct GuestAccess {
   std::function<Result<vm::Qemu>(const GuestSource&)> find = find_qemu;
   std::function<Result<std::unique_ptr<guest::Guest>>(const vm::Qemu&, Access)> attach;  // empty: the real one
   std::string libvirt_uri;                                                               // vm/libvirt.h has what it is
-  std::string pin_root;  // datapath::Options has what it is
+  std::string pin_root;                        // datapath::Options has what it is
+  std::chrono::milliseconds patience{10'000};  // of who asks a guest that is at something else
 };
 
 class Guard {

@@ -19,9 +19,9 @@ namespace {
 using State = GuestStatus::State;
 using namespace std::chrono_literals;
 
-constexpr auto kLookEvery = 1s;     // for a guest that does not run
-constexpr auto kTickEvery = 500ms;  // of the detectors, and of what status() tells
-constexpr auto kTaskDeadline = 30s;
+constexpr auto kLookEvery = 1s;        // for a guest that does not run
+constexpr auto kTickEvery = 500ms;     // of the detectors, and of what status() tells
+constexpr size_t kOffersPerTurn = 64;  // each may cost a search in the guest's memory; then frames have their turn
 // A guest decides how many flows there are to tell of: they shall not drive out what else happens.
 constexpr double kFlowEventsBurst = 50;
 constexpr auto kFlowEventsInterval = 20ms;
@@ -54,9 +54,18 @@ GuardedGuest::GuardedGuest(Setup setup, Store& store, Events& events)
 }
 
 GuardedGuest::~GuardedGuest() {
+  stop();
+}
+
+void GuardedGuest::stop() {
+  if (!thread_.joinable()) return;
   thread_.request_stop();
-  ::eventfd_write(wake_.get(), 1);
+  wake();
   thread_.join();
+}
+
+void GuardedGuest::wake() {
+  ::eventfd_write(wake_.get(), 1);
 }
 
 std::string GuardedGuest::tap() const {
@@ -78,19 +87,32 @@ template <typename T>
 T GuardedGuest::on_thread(std::function<T()> task) {
   auto packaged = std::make_shared<std::packaged_task<T()>>(std::move(task));
   std::future<T> result = packaged->get_future();
+  if (!leave([packaged] { (*packaged)(); })) return std::unexpected(stopping());
+  if (result.wait_for(access_.patience) != std::future_status::ready)
+    return fail(Code::kSystem, "the guard of '{}' has not answered within {} ms", name_, access_.patience.count());
+  return result.get();
+}
+
+bool GuardedGuest::leave(std::function<void()> task) {
   {
     const std::lock_guard lock(mutex_);
-    if (stopped_) return std::unexpected(stopping());
-    tasks_.emplace_back([packaged] { (*packaged)(); });
+    if (stopped_) return false;
+    tasks_.push_back(std::move(task));
   }
-  ::eventfd_write(wake_.get(), 1);
-  if (result.wait_for(kTaskDeadline) != std::future_status::ready)
-    return fail(Code::kSystem, "the guard of '{}' has not answered within {} s", name_, kTaskDeadline.count());
-  return result.get();
+  wake();
+  return true;
 }
 
 Result<void> GuardedGuest::apply_rules() {
   return on_thread<Result<void>>([this] { return apply_rules_here(); });
+}
+
+void GuardedGuest::apply_rules_then(const std::function<void()>& then) {
+  const auto apply = [this, then] {
+    if (const auto applied = apply_rules_here(); !applied) spdlog::error("{}: {}", name_, applied.error().message);
+    then();
+  };
+  if (!leave(apply)) then();
 }
 
 // A guest that does not run has its rules in the file alone.
@@ -132,14 +154,39 @@ Result<void> GuardedGuest::adopt(GuestFile file) {
   });
 }
 
-Result<std::optional<GuardedGuest::Taken>> GuardedGuest::take(const detect::IdsAlert& alert) {
-  using Answer = Result<std::optional<Taken>>;
-  return on_thread<Answer>([this, alert]() -> Answer {
-    if (guard_ == nullptr || !watch_->take(alert, std::chrono::steady_clock::now())) return std::nullopt;
-    std::optional<Taken> taken;
-    for (const Case& found : watch_->take_cases()) taken = act_on(found);
-    return taken;
-  });
+void GuardedGuest::offer(std::shared_ptr<IdsOffer> offer) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopped_) return;
+    if (offers_.size() == kMaxOffers) {
+      ++offers_overflowed_;
+      return;
+    }
+    offers_.push_back(std::move(offer));
+  }
+  wake();
+}
+
+void GuardedGuest::look_at_offers() {
+  for (size_t looked_at = 0; looked_at < kOffersPerTurn; ++looked_at) {
+    std::shared_ptr<IdsOffer> offer;
+    {
+      const std::lock_guard lock(mutex_);
+      if (offers_.empty()) return;
+      offer = std::move(offers_.front());
+      offers_.pop_front();
+    }
+    take(*offer);
+  }
+  wake();
+}
+
+void GuardedGuest::take(IdsOffer& offer) {
+  if (guard_ == nullptr || offer.is_taken()) return;
+  if (!watch_->take(offer.alert(), std::chrono::steady_clock::now(), [&] { return offer.take(); })) return;
+  std::optional<Taken> taken;
+  for (const Case& found : watch_->take_cases()) taken = act_on(found);
+  offer.answer_with(std::move(taken));
 }
 
 void GuardedGuest::run(const std::stop_token& stop) {
@@ -163,12 +210,16 @@ void GuardedGuest::run(const std::stop_token& stop) {
     pollfd waiting[] = {{wake_.get(), POLLIN, 0}, {guard_ == nullptr ? -1 : guard_->fd(), POLLIN, 0}};
     ::poll(waiting, std::size(waiting),
            static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(until - now).count()));
+    uint64_t woken = 0;
+    ::eventfd_read(wake_.get(), &woken);
     if (guard_ != nullptr) turn_guard();
     run_tasks();
+    look_at_offers();
   }
   {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
+    offers_.clear();
   }
   run_tasks();  // whoever still waits for one
   guard_.reset();
@@ -177,8 +228,7 @@ void GuardedGuest::run(const std::stop_token& stop) {
 void GuardedGuest::look_for_guest() {
   auto run_time = stored_rules();
   if (!run_time) return end_guard(State::kFailed, run_time.error().message);
-  auto guard =
-      Guard::start({.file = file_, .run_time = *std::move(run_time), .listener = this, .access = access_});
+  auto guard = Guard::start({.file = file_, .run_time = *std::move(run_time), .listener = this, .access = access_});
   if (!guard) {
     const bool absent = guard.error().code == Code::kNotFound;
     return end_guard(absent ? State::kAbsent : State::kFailed, guard.error().message);
@@ -214,8 +264,6 @@ void GuardedGuest::turn_guard() {
 }
 
 void GuardedGuest::run_tasks() {
-  uint64_t woken = 0;
-  ::eventfd_read(wake_.get(), &woken);
   for (;;) {
     std::function<void()> task;
     {
@@ -348,6 +396,7 @@ void GuardedGuest::publish() {
   }
   const std::lock_guard lock(mutex_);
   status_ = now_;
+  status_.findings_overflowed += offers_overflowed_;
 }
 
 }  // namespace hyperward::daemon

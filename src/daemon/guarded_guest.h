@@ -1,8 +1,8 @@
 // One guest of the daemon, whether it runs or not: its guard, its detection, and what is done about what they find.
 //
 // Has a thread of its own, on which everything about the guest happens: a slow guest, or one that attacks, takes no
-// other guest's time. Calls from outside leave a task there and wait for it; status() alone never waits. A guest that
-// does not run is looked for once a second.
+// other guest's time. Calls from outside leave a task there; those with a Result wait for it, as long as GuestAccess
+// has it, the others never wait. A guest that does not run is looked for once a second.
 #pragma once
 
 #include <chrono>
@@ -26,6 +26,8 @@
 #include "daemon/events.h"
 #include "daemon/guard.h"
 #include "daemon/guest_file.h"
+#include "daemon/ids_intake.h"
+#include "daemon/ids_offer.h"
 #include "daemon/store.h"
 #include "daemon/watch.h"
 #include "detect/meter.h"
@@ -59,6 +61,8 @@ class GuardedGuest final : GuardListener {
   // All of them outlive this.
   GuardedGuest(Setup setup, Store& store, Events& events);
   ~GuardedGuest() override;
+  // Ends its guard and its thread, though others may still hold this: what they ask from then on fails.
+  void stop();
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] std::string tap() const;
@@ -67,6 +71,8 @@ class GuardedGuest final : GuardListener {
 
   // Puts the rules in force that the store has now. Without a guard there is nothing to do: one that starts reads them.
   [[nodiscard]] Result<void> apply_rules();
+  // The same without waiting; `then` is called on the thread.
+  void apply_rules_then(const std::function<void()>& then);
   // For a rule that a person adds or changes: compiled with this guest's names and sets.
   [[nodiscard]] Result<policy::RunTimeRule> compile(std::string_view text);
   struct FileRules {
@@ -77,20 +83,21 @@ class GuardedGuest final : GuardListener {
   // As Guard::adopt; a guest that does not run just has the new configuration from now on.
   [[nodiscard]] Result<void> adopt(GuestFile file);
 
-  // What came of an IDS's alert; nothing when none of its ends is this guest's.
-  struct Taken {
-    StoredAlert alert;
-    std::optional<StoredResponse> response = std::nullopt;
-  };
-  [[nodiscard]] Result<std::optional<Taken>> take(const detect::IdsAlert& alert);
+  // Of those that wait; beyond, offers are passed over, and counted as findings that overflowed.
+  static constexpr size_t kMaxOffers = 2 * IdsIntake::kMaxLinesPerRead;
+  void offer(std::shared_ptr<IdsOffer> offer);
 
  private:
+  using Taken = IdsOffer::Taken;
+
   // On the thread.
   void run(const std::stop_token& stop);
   void look_for_guest();
   [[nodiscard]] std::unique_ptr<Watch> make_watch();
   void turn_guard();
   void run_tasks();
+  void look_at_offers();
+  void take(IdsOffer& offer);
   [[nodiscard]] Result<policy::RuleSet> file_rules_here();
   [[nodiscard]] Result<std::vector<filter::StoredText>> stored_rules() const;  // the newest first
   [[nodiscard]] Result<void> apply_rules_here();
@@ -106,6 +113,8 @@ class GuardedGuest final : GuardListener {
   // From outside.
   template <typename T>
   [[nodiscard]] T on_thread(std::function<T()> task);
+  [[nodiscard]] bool leave(std::function<void()> task);  // false: the thread has ended
+  void wake();
 
   const std::string name_;
   const GuestAccess access_;
@@ -122,9 +131,11 @@ class GuardedGuest final : GuardListener {
   GuestFile file_;            // written by the thread alone
   GuestStatus status_;
   std::deque<std::function<void()>> tasks_;
+  std::deque<std::shared_ptr<IdsOffer>> offers_;
+  uint64_t offers_overflowed_ = 0;
   bool stopped_ = false;
 
-  Fd wake_;  // eventfd: there are tasks, or it is time to go
+  Fd wake_;  // eventfd: there are tasks or offers, or it is time to go
   std::jthread thread_;
 };
 

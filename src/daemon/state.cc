@@ -44,13 +44,17 @@ Result<void> save_state(const GuardState& state) {
   std::filesystem::create_directories(kDirectory, error);
   if (error) return fail_errno(error.value(), fmt::format("create {}", kDirectory));
 
-  const json value = {{"guest", state.guest},           {"tap", state.tap},          {"pins", state.pins},
-                      {"config", state.config},         {"rules", state.rules},      {"pid", state.pid},
-                      {"generation", state.generation}, {"run_time", state.run_time},
-                      {"machine",
-                       {{"qemu", state.machine.qemu},
-                        {"start_time", state.machine.start_time},
-                        {"boot", state.machine.boot}}}};
+  const json value = {
+      {"guest", state.guest},
+      {"tap", state.tap},
+      {"pins", state.pins},
+      {"config", state.config},
+      {"rules", state.rules},
+      {"pid", state.pid},
+      {"generation", state.generation},
+      {"run_time", state.run_time},
+      {"machine",
+       {{"qemu", state.machine.qemu}, {"start_time", state.machine.start_time}, {"boot", state.machine.boot}}}};
   const std::string temporary = path.string() + ".new";
   const Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.valid()) return fail_errno(errno, fmt::format("write {}", temporary));

@@ -164,14 +164,14 @@ std::optional<Watch::Owned> Watch::owned_by_guest(const packet::FlowKey& sent, d
   return std::nullopt;
 }
 
-bool Watch::take(const detect::IdsAlert& alert, detect::Time now) {
+bool Watch::take(const detect::IdsAlert& alert, detect::Time now, const Claim& claim) {
   if (ids_tokens_.level(now, kIdsAlertsBurst, kIdsAlertsInterval) < 1) {
     ++overflowed_;
     return false;
   }
   const auto owned =
       owned_by_guest({.protocol = alert.protocol, .source = alert.source, .destination = alert.destination}, now);
-  if (!owned) return false;
+  if (!owned || !claim()) return false;
   ids_tokens_.take(now, kIdsAlertsBurst, kIdsAlertsInterval);
   const auto& [key, found] = *owned;
   const auto& [owner, direction] = found;

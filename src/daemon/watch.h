@@ -52,8 +52,9 @@ class Watch {
   void judged(const packet::FlowKey& key, const filter::Judgement& judgement, detect::Time now);
   void seen(const datapath::FlowRecord& flow, detect::Time now);
   void tick(detect::Time now);  // about twice a second: what is found by nothing happening
-  // False: neither end is known to be this guest's, or there are too many.
-  [[nodiscard]] bool take(const detect::IdsAlert& alert, detect::Time now);
+  // False: neither end is known to be this guest's, or there are too many, or `claim`, which is asked last, says no.
+  using Claim = std::function<bool()>;
+  [[nodiscard]] bool take(const detect::IdsAlert& alert, detect::Time now, const Claim& claim = [] { return true; });
 
   [[nodiscard]] bool has_cases() const { return !cases_.empty(); }
   [[nodiscard]] std::vector<Case> take_cases() { return std::exchange(cases_, {}); }
