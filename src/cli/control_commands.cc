@@ -3,9 +3,13 @@
 // What it answers may hold a guest's own words: all text goes through guest::printable() on its way to a terminal.
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <memory>
+#include <thread>
+#include <utility>
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -21,6 +25,9 @@ namespace hyperward::cli {
 namespace {
 
 using nlohmann::json;
+
+constexpr int kMaxLimit = 1000;                           // of rows, as the API has it
+constexpr std::chrono::milliseconds kAskAgainEvery{500};  // for a daemon that has gone
 
 struct ControlOptions {
   std::string socket;
@@ -178,32 +185,57 @@ std::string missed_line(const json& data) {
   return painted(Colour::kYellow, fmt::format("({} events were missed)", count));
 }
 
-int64_t id_of(const json& alert) {
-  const json id = member(alert, "id");
-  return id.is_number_integer() ? id.get<int64_t>() : 0;
+// 0 when there is none.
+int64_t number(const json& object, const char* name) {
+  const json value = member(object, name);
+  return value.is_number_integer() ? value.get<int64_t>() : 0;
+}
+
+int64_t id_of(const json& row) {
+  return number(row, "id");
+}
+
+// Listens for ever, over restarts of the daemon: `listen` is called again when the daemon has gone, and tells whether
+// it has met one. What fails before the first was met, or is no matter of its going, ends it.
+Result<void> keep_listening(const std::function<Result<void>(bool& met)>& listen) {
+  for (bool ever_met = false, told = false;;) {
+    bool met = false;
+    const auto ended = listen(met);
+    ever_met |= met;
+    const bool has_gone = !ended && (ended.error().code == Code::kNotFound || ended.error().code == Code::kSystem);
+    if (!ever_met || !has_gone) return ended;
+    if (met) told = false;
+    if (!std::exchange(told, true))
+      fmt::print(stderr, "hyperward: {}: waiting for it to come back\n", ended.error().message);
+    std::this_thread::sleep_for(kAskAgainEvery);
+  }
 }
 
 // Those that there are, and then those to come. The stream is asked for from a point before the list was made, so that
-// none falls between; what the list has shown already is passed over.
+// none falls between; what the list has shown already is passed over. Ids of alerts outlast the daemon.
 Result<void> follow_alerts(const ControlOptions& options, const Client& client) {
+  int64_t last_shown = 0;
   const auto print = [&](const json& alert) {
+    if (id_of(alert) <= last_shown) return;
+    last_shown = id_of(alert);
     options.as_json ? print_json_line(alert) : print_line(alert_line(alert));
   };
-  HW_TRY(const json status, client.get("/v1/status"));
-  HW_TRY(const json alerts, client.get(with_guest(fmt::format("/v1/alerts?limit={}", options.limit), options, '&')));
-  int64_t last_shown = 0;
-  for (auto alert = alerts.rbegin(); alert != alerts.rend(); ++alert) {
-    print(*alert);
-    last_shown = id_of(*alert);
-  }
-  const std::string target = fmt::format("/v1/events?after={}", cell(status, "last_event"));
-  return client.events(with_guest(target, options, '&'),
-                       [&](const std::string& type, const json& event) -> Result<void> {
-                         if (type == "missed" && !options.as_json) print_line(missed_line(event));
-                         const json alert = member(event, "data");
-                         if (type == "alert" && id_of(alert) > last_shown) print(alert);
-                         return {};
-                       });
+  return keep_listening([&](bool& met) -> Result<void> {
+    HW_TRY(const json status, client.get("/v1/status"));
+    const std::string list = last_shown == 0 ? fmt::format("/v1/alerts?limit={}", options.limit)
+                                             : fmt::format("/v1/alerts?limit={}&after={}", kMaxLimit, last_shown);
+    HW_TRY(json alerts, client.get(with_guest(list, options, '&')));
+    met = true;
+    if (last_shown == 0) std::reverse(alerts.begin(), alerts.end());  // the newest came first
+    for (const json& alert : alerts) print(alert);
+    const std::string target = fmt::format("/v1/events?after={}", cell(status, "last_event"));
+    return client.events(with_guest(target, options, '&'),
+                         [&](const std::string& type, const json& event) -> Result<void> {
+                           if (type == "missed" && !options.as_json) print_line(missed_line(event));
+                           if (type == "alert") print(member(event, "data"));
+                           return {};
+                         });
+  });
 }
 
 Result<void> run_alerts(const ControlOptions& options) {
@@ -224,30 +256,53 @@ Result<void> run_alerts(const ControlOptions& options) {
   return {};
 }
 
+void print_event(const ControlOptions& options, const std::string& type, const json& event) {
+  if (options.as_json) {
+    print_json_line(event);
+  } else if (type == "missed") {
+    print_line(missed_line(event));
+  } else {
+    print_line(fmt::format("{} {} {}: {}", cell(event, "time"), cell(event, "guest"), cell(event, "type"),
+                           cell(event, "data")));
+  }
+}
+
+// From now on. Of the daemon that it knows it asks for what came after the last one; another one's ids begin anew.
+Result<void> follow_events(const ControlOptions& options, const Client& client) {
+  json known;  // when that daemon started
+  int64_t last = 0;
+  return keep_listening([&](bool& met) -> Result<void> {
+    HW_TRY(const json status, client.get("/v1/status"));
+    if (known.is_null()) last = number(status, "last_event");
+    if (!known.is_null() && known != member(status, "started")) last = 0;
+    known = member(status, "started");
+    met = true;
+    return client.events(with_guest(fmt::format("/v1/events?after={}", last), options, '&'),
+                         [&](const std::string& type, const json& event) -> Result<void> {
+                           print_event(options, type, event);
+                           if (type != "missed") last = id_of(event);
+                           return {};
+                         });
+  });
+}
+
 // Without -f those that the daemon still keeps, which end at the last one that there was when this began.
 Result<void> run_events(const ControlOptions& options) {
   const Client client = options.client();
+  if (options.follow) return follow_events(options, client);
   HW_TRY(const json status, client.get("/v1/status"));
-  const json last_event = member(status, "last_event");
-  const int64_t last = last_event.is_number_integer() ? last_event.get<int64_t>() : 0;
-  if (!options.follow && last == 0) return {};
+  const int64_t last = number(status, "last_event");
+  if (last == 0) return {};
 
   bool done = false;
-  const std::string target = options.follow ? with_guest("/v1/events", options) : "/v1/events?after=0";
-  const auto read = client.events(target, [&](const std::string& type, const json& event) -> Result<void> {
-    const bool wanted = options.guest.empty() || type == "missed" || member(event, "guest") == options.guest;
-    if (wanted && options.as_json) {
-      print_json_line(event);
-    } else if (wanted && type == "missed") {
-      print_line(missed_line(event));
-    } else if (wanted) {
-      print_line(fmt::format("{} {} {}: {}", cell(event, "time"), cell(event, "guest"), cell(event, "type"),
-                             cell(event, "data")));
-    }
-    done = !options.follow && id_of(event) >= last;
-    if (done) return fail(Code::kLimit, "enough");
-    return {};
-  });
+  const auto read =
+      client.events("/v1/events?after=0", [&](const std::string& type, const json& event) -> Result<void> {
+        if (options.guest.empty() || type == "missed" || member(event, "guest") == options.guest)
+          print_event(options, type, event);
+        done = id_of(event) >= last;
+        if (done) return fail(Code::kLimit, "enough");
+        return {};
+      });
   if (done) return {};
   return read;
 }
@@ -328,7 +383,7 @@ void add_rule_text(CLI::App& command, const Options& options) {
 }
 
 void add_limit(CLI::App& command, const Options& options) {
-  command.add_option("-n,--limit", options->limit, "at most so many of the newest")->check(CLI::Range(1, 1000));
+  command.add_option("-n,--limit", options->limit, "at most so many of the newest")->check(CLI::Range(1, kMaxLimit));
 }
 
 }  // namespace

@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -16,6 +18,7 @@
 namespace hyperward::cli {
 namespace {
 
+using namespace std::chrono_literals;
 using nlohmann::json;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -23,8 +26,11 @@ using testing::Not;
 
 class ControlCommandsTest : public testing::Test {
  protected:
-  void SetUp() override {
-    auto started = daemon::HttpServer::start({.control = socket, .read = {}}, operations);
+  void SetUp() override { serve(operations); }
+
+  void serve(daemon::Operations& by) {
+    server.reset();
+    auto started = daemon::HttpServer::start({.control = socket, .read = {}}, by);
     ASSERT_TRUE(started) << started.error().message;
     server = *std::move(started);
   }
@@ -48,7 +54,24 @@ class ControlCommandsTest : public testing::Test {
     return printed;
   }
 
-  daemon::FakeOperations operations;
+  // What a command that follows prints, until `meanwhile` is over.
+  std::string follow(const std::vector<std::string>& words, const std::function<void()>& meanwhile) {
+    std::thread other([&] {
+      std::this_thread::sleep_for(300ms);
+      meanwhile();
+      for (daemon::FakeOperations* each : {&operations, &next}) each->fail_with(Error{Code::kInvalid, "enough"});
+      serve(operations);
+    });
+    testing::internal::CaptureStderr();
+    std::string printed = run(words);
+    other.join();
+    complaints = testing::internal::GetCapturedStderr();
+    EXPECT_THAT(printed, testing::EndsWith("enough"));
+    return printed;
+  }
+
+  daemon::FakeOperations operations, next;
+  std::string complaints;
   daemon::TestDirectory directory;
   std::filesystem::path socket = directory.path() / "s";
   std::unique_ptr<daemon::HttpServer> server;
@@ -98,21 +121,60 @@ TEST_F(ControlCommandsTest, alerts_asks_for_a_guests_newest) {
   EXPECT_THAT(operations.asked(), ElementsAre("alerts 'my web' after 0 limit 5"));
 }
 
+size_t count(std::string_view text, std::string_view part) {
+  size_t found = 0;
+  for (size_t at = text.find(part); at != text.npos; at = text.find(part, at + 1)) ++found;
+  return found;
+}
+
 TEST_F(ControlCommandsTest, alerts_are_followed_without_showing_one_twice) {
   for (const int id : {9, 10})
     operations.events().publish("alert", "web", {{"id", id}, {"guest", "web"}, {"summary", "s"}});
   operations.events().publish("rule-added", "web", {{"id", 11}});
-  // The stream is ended once it has been heard.
-  std::thread end([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
-    operations.events().close();
+  const std::string printed = follow({"alerts", "-f"}, [&] {
+    serve(operations);
+    std::this_thread::sleep_for(800ms);
   });
-  const std::string printed = run({"alerts", "-f"});
-  end.join();
-  EXPECT_THAT(printed, HasSubstr("web mail-burst: uid 1000"));
-  EXPECT_THAT(printed, HasSubstr("web -: s (alert 10)\n"));
+  EXPECT_EQ(count(printed, "web mail-burst: uid 1000"), 1U);
+  EXPECT_EQ(count(printed, "web -: s (alert 10)\n"), 1U);
   EXPECT_THAT(printed, Not(HasSubstr("web -: s (alert 9)")));
   EXPECT_THAT(printed, Not(HasSubstr("11")));
+}
+
+TEST_F(ControlCommandsTest, events_are_followed_where_the_connection_was_lost) {
+  operations.events().publish("first", "web", json::object());
+  const std::string printed = follow({"events", "-f"}, [&] {
+    serve(operations);
+    operations.events().publish("second", "web", json::object());
+    std::this_thread::sleep_for(800ms);
+  });
+  EXPECT_EQ(count(printed, "web first: {}\n"), 1U);
+  EXPECT_EQ(count(printed, "web second: {}\n"), 1U);
+}
+
+TEST_F(ControlCommandsTest, events_of_another_daemon_are_followed_from_its_first) {
+  for (const char* type : {"first", "second"}) operations.events().publish(type, "web", json::object());
+  next.started = "2025-03-02T12:00:00.000Z";
+  next.events().publish("third", "web", json::object());
+  const std::string printed = follow({"events", "-f"}, [&] {
+    serve(next);
+    std::this_thread::sleep_for(800ms);
+  });
+  EXPECT_EQ(count(printed, "web second: {}\n"), 1U);
+  EXPECT_EQ(count(printed, "web third: {}\n"), 1U);
+}
+
+TEST_F(ControlCommandsTest, who_follows_is_told_once_that_the_daemon_has_gone) {
+  follow({"events", "-f"}, [&] {
+    server.reset();
+    std::this_thread::sleep_for(1300ms);
+  });
+  EXPECT_EQ(count(complaints, "waiting for it to come back"), 1U);
+}
+
+TEST_F(ControlCommandsTest, nobody_waits_for_a_daemon_that_was_never_there) {
+  server.reset();
+  EXPECT_THAT(run({"events", "-f"}), HasSubstr("no hyperward daemon runs"));
 }
 
 TEST_F(ControlCommandsTest, events_ends_with_the_last_one_that_there_was) {

@@ -219,6 +219,7 @@ Result<Json> Daemon::status() {
   HW_TRY(const Store::Totals totals, store_->totals(std::chrono::floor<std::chrono::days>(wall_now())));
   const std::chrono::duration<double> uptime = std::chrono::steady_clock::now() - started_;
   return Json{{"version", HYPERWARD_VERSION},
+              {"started", to_rfc3339(started_at_)},
               {"uptime_s", uptime.count()},
               {"guests", std::move(guests)},
               {"health", {{"state", problems.empty() ? "ok" : "degraded"}, {"problems", problems}}},

@@ -81,6 +81,7 @@ class Daemon final : public Operations {
   const std::filesystem::path config_file_;
   const GuestAccess access_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  const WallTime started_at_ = wall_now();
   std::unique_ptr<Store> store_;
   Events events_;
   IdsIntake ids_;  // of the main thread

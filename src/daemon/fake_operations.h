@@ -18,6 +18,7 @@ class FakeOperations : public Operations {
   [[nodiscard]] Result<Json> status() override {
     auto value = answer("status", kStatus);
     if (value) (*value)["last_event"] = last_event_told.load();
+    if (value) (*value)["started"] = started;
     return value;
   }
   [[nodiscard]] Result<Json> guests() override { return answer("guests", fmt::format("[{}]", kGuest)); }
@@ -68,6 +69,7 @@ class FakeOperations : public Operations {
   [[nodiscard]] Events& events() override { return events_; }
 
   std::atomic<uint64_t> last_event_told = 0;
+  std::string started = "2025-03-01T12:00:00.000Z";
 
   void fail_with(std::optional<Error> error) {
     const std::lock_guard lock(mutex_);
