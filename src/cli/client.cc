@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <chrono>
 
+#include "cli/waiting.h"
 #include "guest/types.h"
 
 namespace hyperward::cli {
@@ -74,6 +75,13 @@ Result<Json> answer(const Path& socket, const httplib::Result& result) {
   return Result<Json>(std::in_place, std::move(value));
 }
 
+template <typename Request>
+Result<Json> ask(const Path& socket, const Request& request) {
+  const Waiting waiting("the daemon is at it");
+  httplib::Client http = connection_to(socket, kAnswerTimeout);
+  return answer(socket, request(http));
+}
+
 // A text/event-stream, as it comes in pieces.
 class EventReader {
  public:
@@ -140,26 +148,22 @@ std::string url_encoded(std::string_view text) {
 }
 
 Result<Json> Client::get(const std::string& target) const {
-  const auto from = [&](const Path& socket) {
-    return answer(socket, connection_to(socket, kAnswerTimeout).Get(target));
-  };
-  auto value = from(sockets_.control);
+  const auto request = [&](httplib::Client& http) { return http.Get(target); };
+  auto value = ask(sockets_.control, request);
   if (value || value.error().code != Code::kPermission || sockets_.read.empty()) return value;
-  return from(sockets_.read);
+  return ask(sockets_.read, request);
 }
 
 Result<Json> Client::post(const std::string& target, const std::string& body) const {
-  auto http = connection_to(sockets_.control, kAnswerTimeout);
-  return answer(sockets_.control, http.Post(target, body, "application/json"));
+  return ask(sockets_.control, [&](httplib::Client& http) { return http.Post(target, body, "application/json"); });
 }
 
 Result<Json> Client::put(const std::string& target, const std::string& body) const {
-  auto http = connection_to(sockets_.control, kAnswerTimeout);
-  return answer(sockets_.control, http.Put(target, body, "application/json"));
+  return ask(sockets_.control, [&](httplib::Client& http) { return http.Put(target, body, "application/json"); });
 }
 
 Result<Json> Client::remove(const std::string& target) const {
-  return answer(sockets_.control, connection_to(sockets_.control, kAnswerTimeout).Delete(target));
+  return ask(sockets_.control, [&](httplib::Client& http) { return http.Delete(target); });
 }
 
 Result<void> Client::events(const std::string& target, const TakeEvent& take) const {

@@ -7,6 +7,7 @@
 
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/waiting.h"
 #include "daemon/foreground.h"
 #include "daemon/guest_file.h"
 #include "daemon/state.h"
@@ -41,6 +42,7 @@ Result<void> run_reload(const GuardOptions& options) {
 
   if (::kill(before.pid, SIGHUP) != 0)
     return fail_errno(errno, fmt::format("signal the guard, process {}", before.pid));
+  const Waiting waiting("the guard takes the rules");
   const auto deadline = std::chrono::steady_clock::now() + kReloadDeadline;
   while (std::chrono::steady_clock::now() < deadline) {
     HW_TRY(const daemon::GuardState now, daemon::load_state(options.guest));

@@ -9,6 +9,7 @@
 #include "cli/print_json.h"
 #include "cli/table.h"
 #include "cli/target.h"
+#include "cli/waiting.h"
 #include "guest/guest.h"
 
 namespace hyperward::cli {
@@ -23,6 +24,7 @@ struct ReadOptions {
 };
 
 Result<std::unique_ptr<guest::Guest>> attach(const Target& target) {
+  const Waiting waiting("looking for the guest's kernel");  // a dump may have to come from its disk
   HW_TRY(auto memory, open_memory(target));
   return guest::Guest::attach(std::move(memory));
 }

@@ -41,6 +41,7 @@ int next_signal(const Fd& signals) {
 Result<void> guard_in_foreground(const std::filesystem::path& config_file) {
   HW_TRY(const Fd signals, watch_signals());
   HW_TRY(GuestFile file, load_guest_file(config_file));
+  spdlog::info("{}: looking for the guest and its kernel", file.config.label());  // large memory takes seconds
   HW_TRY(const auto guard, Guard::start({.file = std::move(file)}));
   for (bool going = true; going;) {
     pollfd waiting[] = {{signals.get(), POLLIN, 0}, {guard->fd(), POLLIN, 0}};
