@@ -275,11 +275,14 @@ class Scene:
         return self.daemon_folder / "control.sock"
 
     def start_daemon(self) -> None:
-        """The last one anew, after stop_daemon()."""
+        """The last one anew, after stop_daemon(): returns when it guards."""
+        self.launch_daemon()
+        self.await_guarded()
+
+    def launch_daemon(self) -> None:
         command = [HYPERWARD, "daemon", "--config", self.daemon_folder / "hyperward.toml"]
         with open(self.daemon_folder / "log", "ab") as log:
             self.daemon_process = subprocess.Popen(command, stdout=log, stderr=log)
-        self.await_guarded()
 
     def await_guarded(self) -> None:
         deadline = time.monotonic() + GUARD_READY_TIMEOUT_S

@@ -178,6 +178,19 @@ class Guarded(unittest.TestCase):
         self.attacker.stop()
         self.cut(attacks.MAIL_BURST)
 
+    def test_a_guest_that_rebooted_while_no_daemon_ran_has_no_flows_from_before(self):
+        self.guard()
+        self.scene.guest.must(f"su alice -s /bin/sh -c 'sleep 100 | nc {ECHO} 7777' >/dev/null 2>&1 &")
+        known = lambda: f"{ECHO}:7777" in [flow["remote"] for flow in self.scene.flows()]
+        self.wait_until(known)
+        self.scene.stop_daemon(by=signal.SIGKILL)
+        self.scene.start_daemon()
+        self.assertTrue(known(), "the guest still runs")
+        self.scene.stop_daemon(by=signal.SIGKILL)
+        self.scene.guest.reboot()
+        self.scene.start_daemon()
+        self.assertFalse(known())
+
     def test_an_attack_in_one_guest_costs_another_nothing(self):
         self.guard()
         asked = f"ask -i 20 -n 200 get {observing.Innocents.FIRST_SITE} -p 443"
