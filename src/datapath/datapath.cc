@@ -72,6 +72,12 @@ void set_timeouts(hw_config& config, const Timeouts& timeouts) {
   config.judge_again_ns = ns(timeouts.judge_again);
 }
 
+uint64_t valid_until(const Judgement& judgement, uint64_t now) {
+  if (!judgement.lifetime) return 0;
+  return now +
+         ns(std::clamp<std::chrono::milliseconds>(*judgement.lifetime, std::chrono::milliseconds(0), kLifetimeMax));
+}
+
 // Whether the frame begins another connection than the stored flow's.
 bool another_connection(const packet::Packet& packet, const hw_flow& flow) {
   if (packet.kind != packet::Kind::kFlow || packet.key.protocol != Protocol::kTcp || !packet.tcp.opens()) return false;
@@ -342,6 +348,10 @@ Result<bool> Datapath::Impl::settle(Held& held) {
     held.reason = Reason::kOwnerAged;
     return true;
   }
+  if (flow->valid_until_ns != 0 && flow->valid_until_ns <= now) {
+    held.reason = Reason::kExpired;
+    return true;
+  }
   if (flow->verdict != HW_ALLOW) {
     ++denied;
     return false;
@@ -393,6 +403,7 @@ Result<void> Datapath::store(const Held& held, const Judgement& judgement) {
   flow.state = HW_STATE_JUDGED;
   flow.generation = judgement.generation;
   flow.judged_ns = flow.last_seen_ns = flow.created_ns = now;
+  flow.valid_until_ns = valid_until(judgement, now);
   flow.dropped = judgement.verdict == Verdict::kDeny ? 1 : 0;  // this one
   flow.owner = judgement.owner;
   const bool opens =
@@ -443,6 +454,7 @@ Result<void> Datapath::rejudge(const packet::FlowKey& key, const Judgement& judg
   argument.key = to_abi(key);
   argument.owner = judgement.owner;
   argument.now_ns = now_ns();
+  argument.valid_until_ns = valid_until(judgement, argument.now_ns);
   argument.generation = judgement.generation;
   argument.verdict = static_cast<uint8_t>(judgement.verdict);
   argument.direction = static_cast<uint8_t>(judgement.direction);

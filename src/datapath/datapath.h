@@ -82,11 +82,16 @@ struct Options {
   std::string pin_root;  // a directory on a bpffs; empty: "hyperward" on the bpffs that PID 1 sees (pins.h)
 };
 
+constexpr std::chrono::hours kLifetimeMax{24 * 365};  // longer lifetimes are cut
+
 struct Judgement {
   Verdict verdict = Verdict::kDeny;
   Direction direction = Direction::kUnknown;
   uint32_t generation = 0;
   hw_owner owner{};
+  // How long it holds, to a tick of the kernel's clock (1 to 10 ms): then the flow's next packet from the guest is
+  // held, as kExpired. Bounded to 0 ... kLifetimeMax; the flow's timeouts may end it sooner. Nothing: it has no end.
+  std::optional<std::chrono::milliseconds> lifetime = std::nullopt;
 };
 
 // One flow of the table. The key's source is always the guest.
@@ -104,6 +109,7 @@ enum class Reason : uint8_t {
   kNewFlow,       // nothing is known of it
   kRulesChanged,  // `known` was judged by other rules. Its owner is still right: judge that, not who has the tuple now
   kOwnerAged,     // `known` was right a while ago: look up who uses the socket now
+  kExpired,       // the lifetime of `known`'s judgement is over. Its owner is still right, its counters go on
 };
 
 // A frame that waits for its verdict. It is not read from the guest's memory: nothing changes it any more.

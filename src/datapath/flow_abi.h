@@ -13,7 +13,7 @@
 
 #include <linux/types.h>
 
-#define HW_ABI_VERSION 1
+#define HW_ABI_VERSION 2
 
 enum hw_verdict {
   HW_ALLOW = 1,
@@ -83,8 +83,9 @@ struct hw_flow {
   __u8 direction; /* enum hw_direction */
   __u8 state;     /* enum hw_state; belongs to the programs */
   __u8 zero;
-  __u32 generation; /* the rule set's; another one than the configuration's: judge again */
-  __u64 judged_ns;  /* CLOCK_MONOTONIC, as all times here */
+  __u32 generation;     /* the rule set's; another one than the configuration's: judge again */
+  __u64 judged_ns;      /* CLOCK_MONOTONIC, as all times here */
+  __u64 valid_until_ns; /* from then on: judge again; 0: no end */
 
   /* What was seen: the programs write it. Index 0: from the guest, 1: to the guest. */
   __u64 last_seen_ns;
@@ -168,6 +169,7 @@ struct hw_judgement {
   struct hw_flow_key key;
   struct hw_owner owner;
   __u64 now_ns;
+  __u64 valid_until_ns;
   __u32 generation;
   __u8 verdict;
   __u8 direction;
@@ -182,10 +184,10 @@ struct hw_judgement {
 
 HW_STATIC_ASSERT(struct hw_flow_key, 40);
 HW_STATIC_ASSERT(struct hw_owner, 64);
-HW_STATIC_ASSERT(struct hw_flow, 152);
+HW_STATIC_ASSERT(struct hw_flow, 160);
 HW_STATIC_ASSERT(struct hw_inbound, 16);
 HW_STATIC_ASSERT(struct hw_fragment_key, 40);
 HW_STATIC_ASSERT(struct hw_fragment, 16);
-HW_STATIC_ASSERT(struct hw_judgement, 120);
+HW_STATIC_ASSERT(struct hw_judgement, 128);
 
 #endif /* HYPERWARD_DATAPATH_FLOW_ABI_H */

@@ -41,7 +41,7 @@ class FlowTable {
   [[nodiscard]] size_t count() const { return count_; }  // as of the last whole sweep
 
   // What the programs think of the flow, at `now`.
-  [[nodiscard]] bool expired(const hw_flow& flow, uint64_t now) const;
+  [[nodiscard]] bool expired(const hw_flow& flow, uint64_t now) const;  // by its state's timeout
   [[nodiscard]] bool owner_aged(const hw_flow& flow, Protocol protocol, uint64_t now) const;
 
  private:

@@ -26,6 +26,7 @@ const IpAddress kGuest6 = *IpAddress::parse("2001:db8::2"), kWorld6 = *IpAddress
 constexpr uint16_t kGuestPort = 40000, kWorldPort = 25;
 constexpr std::chrono::milliseconds kAWhile{30};  // longer than a tick of the programs' clock
 constexpr std::chrono::milliseconds kAnInstant{1};
+constexpr std::chrono::milliseconds kLifetime{200};  // what comes before its end must be done within
 
 Bytes from_guest(uint8_t flags, uint32_t sequence, uint32_t acknowledgement = 0, std::string_view payload = {}) {
   return build::ethernet(
@@ -72,11 +73,13 @@ class Flows : public testing::Test {
   // The frame comes back from user space.
   int reinject(const Bytes& frame) { return test::run(*net, "from_guest", frame, test::config_of(*net).magic); }
 
-  void judge(const Bytes& frame, Verdict verdict, uint32_t generation = 0) {
+  void judge(const Bytes& frame, Verdict verdict, uint32_t generation = 0,
+             std::optional<std::chrono::milliseconds> lifetime = {}) {
     Judgement judgement;
     judgement.verdict = verdict;
     judgement.direction = Direction::kOut;
     judgement.generation = generation;
+    judgement.lifetime = lifetime;
     const auto stored = path->store(test::held(frame), judgement);
     ASSERT_TRUE(stored) << stored.error().message;
   }
@@ -244,6 +247,69 @@ TEST_F(Flows, judges_a_denied_flow_again_from_time_to_time) {
   EXPECT_EQ(guest_sends(question()), kDrop);
   std::this_thread::sleep_for(2 * kAWhile);
   EXPECT_EQ(guest_sends(question()), kRedirect);
+}
+
+// Lifetimes -----------------------------------------------------------------------------------------------------------
+
+TEST_F(Flows, holds_an_allowed_flow_when_its_judgements_lifetime_is_over) {
+  judge(question(), Verdict::kAllow, 0, kLifetime);
+  EXPECT_EQ(guest_sends(question()), kPass);
+  std::this_thread::sleep_for(kLifetime + kAWhile);
+  EXPECT_EQ(guest_sends(question()), kRedirect);
+}
+
+TEST_F(Flows, holds_a_denied_flow_when_its_judgements_lifetime_is_over) {
+  judge(question(), Verdict::kDeny, 0, kLifetime);
+  EXPECT_EQ(guest_sends(question()), kDrop);
+  std::this_thread::sleep_for(kLifetime + kAWhile);
+  EXPECT_EQ(guest_sends(question()), kRedirect);
+}
+
+TEST_F(Flows, ends_the_lifetime_of_connections_too) {
+  connect();
+  EXPECT_EQ(flow_of(from_guest(Tcp::kSyn, 0)).flow.valid_until_ns, 0U) << "none was given";
+  Judgement judgement;
+  judgement.verdict = Verdict::kAllow;
+  judgement.lifetime = kAnInstant;
+  ASSERT_TRUE(path->rejudge(test::held(from_guest(Tcp::kAck, 1001)).key, judgement));
+  std::this_thread::sleep_for(kAWhile);
+  EXPECT_EQ(guest_sends(from_guest(Tcp::kAck, 1001, 5001)), kRedirect);
+  EXPECT_EQ(state(), State::kEstablished) << "its history stays";
+}
+
+TEST_F(Flows, gives_a_new_judgement_a_lifetime_of_its_own) {
+  judge(question(), Verdict::kAllow, 0, kAnInstant);
+  std::this_thread::sleep_for(kAWhile);
+  ASSERT_EQ(guest_sends(question()), kRedirect);
+  Judgement judgement;
+  judgement.verdict = Verdict::kAllow;
+  judgement.lifetime = std::chrono::hours(1);
+  ASSERT_TRUE(path->rejudge(test::held(question()).key, judgement));
+  EXPECT_EQ(guest_sends(question()), kPass);
+  judgement.lifetime = kAnInstant;
+  ASSERT_TRUE(path->rejudge(test::held(question()).key, judgement));
+  std::this_thread::sleep_for(kAWhile);
+  EXPECT_EQ(guest_sends(question()), kRedirect);
+  judgement.lifetime.reset();
+  ASSERT_TRUE(path->rejudge(test::held(question()).key, judgement));
+  EXPECT_EQ(guest_sends(question()), kPass) << "and none ends never";
+}
+
+TEST_F(Flows, lets_the_world_answer_a_flow_whose_lifetime_is_over) {
+  for (const Verdict verdict : {Verdict::kAllow, Verdict::kDeny}) {
+    judge(question(), verdict, 0, kAnInstant);
+    std::this_thread::sleep_for(kAWhile);
+    EXPECT_EQ(guest_gets(answer()), kPass) << "what comes from outside is never held";
+  }
+}
+
+TEST_F(Flows, bounds_lifetimes) {
+  judge(question(), Verdict::kAllow, 0, std::chrono::milliseconds::max());
+  const hw_flow longest = flow_of(question()).flow;
+  EXPECT_EQ(longest.valid_until_ns - longest.judged_ns, uint64_t{std::chrono::nanoseconds(kLifetimeMax).count()});
+  judge(question(), Verdict::kAllow, 0, std::chrono::milliseconds::min());
+  const hw_flow shortest = flow_of(question()).flow;
+  EXPECT_EQ(shortest.valid_until_ns, shortest.judged_ns);
 }
 
 // TCP -----------------------------------------------------------------------------------------------------------------

@@ -20,9 +20,10 @@
  * An entry that user space deletes may be reused while a program still holds it, which then counts one packet wrongly
  * or moves one state; verdicts are safe from that, since no program writes them.
  *
- * A miss is: no entry; an entry of another rule generation; one that timed out; an owner that was looked up too long
- * ago (not for TCP); a TCP SYN with another initial sequence number, which is another connection, perhaps of another
- * process. A retransmitted SYN is not a miss, nor does RST remove anything: a flow that ends gets a short timeout.
+ * A miss is: no entry; an entry of another rule generation; one that timed out; a judgement that has outlived what it
+ * was given for; an owner that was looked up too long ago (not for TCP); a TCP SYN with another initial sequence
+ * number, which is another connection, perhaps of another process. A retransmitted SYN is not a miss, nor does RST
+ * remove anything: a flow that ends gets a short timeout.
  *
  * What comes from outside is never held: the guest answers, or it does not, and its answer is held. `inbound` remembers
  * packets that no flow knew, so that the answer counts as one, and so that a guest's SYN-ACK or RST to a SYN passes
@@ -124,9 +125,14 @@ static __always_inline int expired(const struct hw_flow* flow, const struct hw_c
   return older_than(flow->last_seen_ns, config->timeout_ns[state], now_ns);
 }
 
+/* By other rules than today's, or for a time that is over. */
+static __always_inline int outdated(const struct hw_flow* flow, const struct hw_config* config, __u64 now_ns) {
+  return flow->generation != config->generation || (flow->valid_until_ns != 0 && flow->valid_until_ns <= now_ns);
+}
+
 static __always_inline int judgement_holds(const struct hw_flow* flow, const struct hw_config* config, __u8 protocol,
                                            __u64 now_ns) {
-  if (flow->generation != config->generation || expired(flow, config, now_ns)) return 0;
+  if (outdated(flow, config, now_ns) || expired(flow, config, now_ns)) return 0;
   return protocol == IPPROTO_TCP || config->judge_again_ns == 0 ||
          !older_than(flow->judged_ns, config->judge_again_ns, now_ns);
 }
@@ -336,8 +342,8 @@ int to_guest(struct __sk_buff* skb) {
   if (!flow || expired(flow, config, now_ns) || (kind == KIND_FLOW && another_connection(flow, &packet, HW_IN)))
     return remember_inbound(&packet, kind, now_ns);
   if (flow->verdict != HW_ALLOW) {
-    if (flow->generation != config->generation)
-      return TC_ACT_UNSPEC; /* other rules denied it: the guest's next packet is held and judged by these */
+    if (outdated(flow, config, now_ns))
+      return TC_ACT_UNSPEC; /* other rules denied it, or these for a time: the guest's next packet is held and judged */
     __sync_fetch_and_add(&flow->dropped, packets_of(skb));
     return drop(HW_COUNT_DENIED);
   }
@@ -361,7 +367,10 @@ int from_hold(struct __sk_buff* skb) {
   return bpf_redirect(config->tap_ifindex, BPF_F_INGRESS);
 }
 
-/* Called by user space (BPF_PROG_TEST_RUN): changes a flow's judgement in place, so that nothing counted is lost. */
+/*
+ * Called by user space (BPF_PROG_TEST_RUN): changes a flow's judgement in place, so that nothing counted is lost. What
+ * makes it hold comes after the verdict: no packet of an outdated flow passes by the old verdict and the new time.
+ */
 SEC("syscall")
 int judge(struct hw_judgement* judgement) {
   struct hw_flow_key key = judgement->key;
@@ -372,6 +381,8 @@ int judge(struct hw_judgement* judgement) {
   flow->verdict = judgement->verdict;
   flow->judged_ns = judgement->now_ns;
   flow->last_seen_ns = judgement->now_ns;
+  barrier();
+  flow->valid_until_ns = judgement->valid_until_ns;
   flow->generation = judgement->generation;
   return 0;
 }

@@ -28,6 +28,9 @@ using test::TestNet;
 
 const IpAddress kGuest = IpAddress::v4(10, 9, 0, 2), kWorld = IpAddress::v4(192, 0, 2, 1);
 
+constexpr std::chrono::milliseconds kAWhile{30};     // longer than a tick of the programs' clock
+constexpr std::chrono::milliseconds kLifetime{200};  // what comes before its end must be done within
+
 Bytes syn(uint16_t port, uint32_t sequence = 1000) {
   return build::ethernet(build::ip(kGuest, kWorld, build::tcp(port, 25, Tcp::kSyn, sequence)));
 }
@@ -260,6 +263,55 @@ TEST_F(Hold, hands_out_the_stored_owner_when_only_the_rules_are_new) {
   EXPECT_EQ(path->find(held->key)->flow.packets[0], 2U) << "the flow went on";
 }
 
+TEST_F(Hold, hands_out_a_flows_history_when_its_judgements_lifetime_is_over) {
+  for (const Verdict verdict : {Verdict::kAllow, Verdict::kDeny}) {
+    const uint16_t port = verdict == Verdict::kAllow ? 40000 : 40001;
+    Judgement judged = judgement(verdict);
+    judged.lifetime = kLifetime;
+    ASSERT_TRUE(path->store(test::held(question("one", port)), judged));
+    net->guest_sends(question("one", port));
+    std::this_thread::sleep_for(kLifetime + kAWhile);
+    net->guest_sends(question("two", port));
+    const auto held = test::wait_for_held(*path);
+    ASSERT_TRUE(held);
+    EXPECT_EQ(held->reason, Reason::kExpired);
+    ASSERT_TRUE(held->known);
+    EXPECT_EQ(held->known->owner.uid, 1000U);
+    EXPECT_EQ(held->known->packets[0] + held->known->dropped, verdict == Verdict::kAllow ? 1U : 2U);
+
+    ASSERT_TRUE(path->store(*held, judgement(Verdict::kAllow)));
+    ASSERT_TRUE(path->reinject(*held));
+    net->guest_sends(question("three", port));
+    EXPECT_TRUE(verdict == Verdict::kDeny || arrives(question("one", port)));
+    EXPECT_TRUE(arrives(question("two", port)));
+    EXPECT_TRUE(arrives(question("three", port)));
+  }
+}
+
+TEST_F(Hold, names_what_asks_for_more_when_a_lifetime_is_over_too) {
+  path.reset();
+  ASSERT_TRUE(Datapath::detach(TestNet::kTap, net->pin_root()));
+  Options options = net->options();
+  options.timeouts.judge_again = kAWhile;
+  auto attached = Datapath::attach(options);
+  ASSERT_TRUE(attached) << attached.error().message;
+  path.emplace(std::move(*attached));
+
+  Judgement judged = judgement(Verdict::kAllow);
+  judged.lifetime = kAWhile;
+  ASSERT_TRUE(path->store(test::held(question("one")), judged));
+  std::this_thread::sleep_for(2 * kAWhile);
+  net->guest_sends(question("one"));
+  auto held = test::wait_for_held(*path);
+  ASSERT_TRUE(held);
+  EXPECT_EQ(held->reason, Reason::kOwnerAged) << "it is looked up anew, and judged again with that";
+  path->set_generation(1);
+  net->guest_sends(question("two"));
+  held = test::wait_for_held(*path);
+  ASSERT_TRUE(held);
+  EXPECT_EQ(held->reason, Reason::kRulesChanged);
+}
+
 TEST_F(Hold, does_not_hand_out_the_owner_of_an_earlier_connection) {
   net->guest_sends(syn(40000, 1000));
   judge_next(Verdict::kDeny);
@@ -351,6 +403,28 @@ TEST_F(Hold, starts_empty_on_maps_of_another_version) {
   attach();
   EXPECT_FALSE(path->took_over());
   EXPECT_FALSE(path->find(packet::flow_of(*packet::parse(question("one")))));
+}
+
+// As after an update of hyperward: the programs that run on the tap have maps of another shape.
+TEST_F(Hold, starts_empty_on_maps_of_another_shape) {
+  constexpr uint32_t kEarlierFlowBytes = sizeof(hw_flow) - sizeof(hw_flow::valid_until_ns);
+  const std::string flows = path->pins() + "/flows";
+  path.reset();
+  const Fd earlier(::bpf_map_create(BPF_MAP_TYPE_HASH, "flows", sizeof(hw_flow_key), kEarlierFlowBytes, 1, nullptr));
+  ASSERT_TRUE(earlier.valid());
+  ASSERT_EQ(::unlink(flows.c_str()), 0);
+  ASSERT_EQ(::bpf_obj_pin(earlier.get(), flows.c_str()), 0);
+  EXPECT_EQ(FlowReader::open(flows.substr(0, flows.rfind('/'))).error().code, Code::kUnsupported);
+
+  attach();
+  EXPECT_FALSE(path->took_over());
+  EXPECT_TRUE(FlowReader::open(path->pins())) << "the maps pinned are the new ones";
+  net->guest_sends(question("one"));
+  judge_next(Verdict::kAllow);
+  EXPECT_TRUE(arrives(question("one"))) << "the programs on the tap use them";
+  net->guest_sends(question("two"));
+  EXPECT_TRUE(arrives(question("two")));
+  EXPECT_TRUE(nothing_to_judge());
 }
 
 TEST_F(Hold, guards_a_tap_once) {
