@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -25,6 +24,7 @@
 #include "datapath/flow_reader.h"
 #include "datapath/flow_table.h"
 #include "datapath/interface.h"
+#include "datapath/kept_frames.h"
 #include "datapath/offload.h"
 #include "datapath/pins.h"
 #include "datapath/programs.h"
@@ -38,16 +38,6 @@ constexpr std::chrono::seconds kInboundRemembered{60}, kFragmentsRemembered{30};
 
 uint64_t ns(std::chrono::nanoseconds duration) {
   return static_cast<uint64_t>(duration.count());
-}
-
-template <typename T>
-void share(T& field, T value) {
-  std::atomic_ref<T>(field).store(value, std::memory_order_relaxed);
-}
-
-template <typename T>
-T shared(T& field) {
-  return std::atomic_ref<T>(field).load(std::memory_order_relaxed);
 }
 
 Result<uint32_t> draw_magic() {
@@ -115,6 +105,7 @@ struct Datapath::Impl {
         loaded(std::move(objects)),
         config(std::move(shared_config)),
         flows(loaded.maps.flows, config, options.max_half_open),
+        kept(config, options.max_kept, options.max_kept_bytes),
         took_over(found),
         buffer(std::make_unique_for_overwrite<std::byte[]>(kBufferBytes)) {}
   Impl(const Impl&) = delete;
@@ -130,7 +121,8 @@ struct Datapath::Impl {
 
   Result<std::optional<std::span<const std::byte>>> read_frame();
   Result<void> write_frame(std::span<const std::byte> frame_with_header, const packet::Packet& packet);
-  Result<void> follow_first_fragment(std::span<const std::byte> frame_with_header, const packet::Packet& packet);
+  Result<void> put_back(const Held& held);
+  Result<void> follow_first_fragment(const Held& held);
   Result<bool> settle(Held& held);
   std::optional<hw_inbound> inbound(const hw_flow_key& key) const;
   Direction direction_of(const packet::Packet& packet, const hw_flow_key& key) const;
@@ -142,6 +134,7 @@ struct Datapath::Impl {
   Loaded loaded;
   SharedConfig config;
   FlowTable flows;
+  KeptFrames kept;
   bool took_over;
   std::unique_ptr<std::byte[]> buffer;  // not filled: of the largest frames' room, only what is used is memory
   uint64_t refused = 0, fragments_lost = 0, denied = 0;
@@ -283,7 +276,7 @@ Result<std::optional<std::span<const std::byte>>> Datapath::Impl::read_frame() {
   if (size < 0) {
     if (errno != EAGAIN && errno != EINTR) return fail_errno(errno, "read a held frame");
     // Nothing waits: forgive what was counted as held and got lost on the way.
-    share(config->taken, shared(config->held));
+    share(config->taken, shared(config->held) - kept.count());
     return std::nullopt;
   }
   share(config->taken, shared(config->taken) + 1);
@@ -302,12 +295,18 @@ Result<void> Datapath::Impl::write_frame(std::span<const std::byte> frame_with_h
   return fail(Code::kInvalid, "put back a frame of {}: the kernel refuses its offload header", to_string(packet.key));
 }
 
-Result<void> Datapath::Impl::follow_first_fragment(std::span<const std::byte> frame_with_header,
-                                                   const packet::Packet& packet) {
-  const hw_fragment_key key = fragment_key_of(packet);
+// A frame that the kernel refuses is counted, and is no reason to stop.
+Result<void> Datapath::Impl::put_back(const Held& held) {
+  auto done = write_frame(held.frame_with_header, held.packet);
+  if (!done && done.error().code == Code::kInvalid) return {};
+  return done;
+}
+
+Result<void> Datapath::Impl::follow_first_fragment(const Held& held) {
+  const hw_fragment_key key = fragment_key_of(held.packet);
   hw_fragment first{};
   if (::bpf_map_lookup_elem(loaded.maps.fragments.get(), &key, &first) == 0 && first.verdict == HW_ALLOW)
-    return write_frame(frame_with_header, packet);
+    return put_back(held);
   ++fragments_lost;
   return {};
 }
@@ -330,6 +329,17 @@ Direction Datapath::Impl::direction_of(const packet::Packet& packet, const hw_fl
 
 // Says why the frame was held; false when its flow was judged while it waited, and it was dealt with accordingly.
 Result<bool> Datapath::Impl::settle(Held& held) {
+  held.known.reset();
+  if (const Held* ahead = kept.ahead_of(held)) {
+    held.key = ahead->key;  // a later fragment's own has no ports
+    held.reason = Reason::kBehindKept;
+    return true;
+  }
+  if (held.packet.kind == packet::Kind::kLaterFragment) {
+    HW_OK(follow_first_fragment(held));
+    return false;
+  }
+  held.key = packet::flow_of(held.packet);
   const hw_flow_key key = to_abi(held.key);
   const uint64_t now = now_ns();
   const auto flow = flows.find(key);
@@ -356,9 +366,7 @@ Result<bool> Datapath::Impl::settle(Held& held) {
     ++denied;
     return false;
   }
-  // A frame that the kernel refuses is counted, and is no reason to stop.
-  if (auto done = write_frame(held.frame_with_header, held.packet); !done && done.error().code != Code::kInvalid)
-    return std::unexpected(std::move(done).error());
+  HW_OK(put_back(held));
   return false;
 }
 
@@ -372,18 +380,21 @@ Result<std::optional<Held>> Datapath::next() {
       ++impl_->refused;
       continue;
     }
-    if (packet->kind == packet::Kind::kLaterFragment) {
-      HW_OK(impl_->follow_first_fragment(*bytes, *packet));
-      continue;
-    }
     Held held;
-    held.key = packet::flow_of(*packet);
     held.packet = *packet;
     held.frame_with_header = *bytes;
     HW_TRY(const bool to_be_judged, impl_->settle(held));
     if (to_be_judged) return held;
   }
   return std::nullopt;
+}
+
+Result<Kept> Datapath::keep(const Held& held) {
+  return impl_->kept.add(held);
+}
+
+Result<bool> Datapath::settle(Held& kept) {
+  return impl_->settle(kept);
 }
 
 std::span<const std::byte> Held::frame() const {

@@ -15,6 +15,9 @@
 //     }
 //   }
 //
+// A judgement that takes its time need not stop the loop: keep() the frame, and do the rest when the answer is there.
+// Frames that come behind it are handed out as such: keep() them too, and settle() each when those before it have gone.
+//
 // An object belongs to one thread, but for beat(), which may be called from any. When it is destroyed, or its process
 // killed, the programs stay on the tap with all flows they know: a new attach() takes them over, and until then new
 // flows get the default verdict. Only detach() removes them.
@@ -76,7 +79,9 @@ struct Options {
   Verdict non_ip = Verdict::kDeny;           // of frames that are neither IP nor ARP
   uint32_t max_flows = 65536;                // a table taken over keeps the size it has
   uint32_t max_half_open = 4096;             // the oldest make room for new ones
-  uint32_t max_held = 512;                   // frames that wait; beyond: the default verdict
+  uint32_t max_held = 512;                   // frames that wait, kept ones too; beyond: the default verdict
+  uint32_t max_kept = 256;                   // of those, frames that are kept; beyond: keep() refuses
+  size_t max_kept_bytes = 4 << 20;           // in such frames
   uint32_t generation = 0;                   // of the rules that stored flows must have been judged by
   Timeouts timeouts;
   std::string pin_root;  // a directory on a bpffs; empty: "hyperward" on the bpffs that PID 1 sees (pins.h)
@@ -110,6 +115,7 @@ enum class Reason : uint8_t {
   kRulesChanged,  // `known` was judged by other rules. Its owner is still right: judge that, not who has the tuple now
   kOwnerAged,     // `known` was right a while ago: look up who uses the socket now
   kExpired,       // the lifetime of `known`'s judgement is over. Its owner is still right, its counters go on
+  kBehindKept,    // an earlier frame of its flow is kept: nothing more is said of this one before settle()
 };
 
 // A frame that waits for its verdict. It is not read from the guest's memory: nothing changes it any more.
@@ -123,6 +129,15 @@ struct Held {
 
   [[nodiscard]] std::span<const std::byte> frame() const;
 };
+
+class KeptFrames;
+struct Release {
+  KeptFrames* among = nullptr;
+  void operator()(Held* kept) const;
+};
+// A held frame with its own bytes, which next() leaves alone. It takes a place in the hold for as long as this lives,
+// so let it go when the frame has been put back or dropped. To be gone before its Datapath goes.
+using Kept = std::unique_ptr<Held, Release>;
 
 // Since the programs were first attached; survives a restart of hyperward, but for the last three.
 struct Counters {
@@ -155,8 +170,14 @@ class Datapath {
   // The held frames.
   [[nodiscard]] int hold_fd() const;  // readable when there are any; does not block
   // The next frame to judge; nothing when there is none. Frames whose flow was judged while they waited are put back
-  // or dropped on the way, at most kHeldPerCall of them.
+  // or dropped on the way, at most kHeldPerCall of them; none passes an earlier frame of its flow that is kept.
   [[nodiscard]] Result<std::optional<Held>> next();
+  // Keeps the frame beyond the next next(), to be stored, put back or dropped whenever, in any order. kLimit: max_kept
+  // or max_kept_bytes is reached; the frame is the caller's to drop, or to put back when it is not behind another.
+  [[nodiscard]] Result<Kept> keep(const Held& held);
+  // Does for a kept frame what next() does for one that has waited: false when its flow has been judged meanwhile, and
+  // it was put back or dropped accordingly. True: it is to be judged, for the reason that it has now.
+  [[nodiscard]] Result<bool> settle(Held& kept);
   // Records the judgement: a new flow, or for a known one the judgement alone, with its counters left as they are.
   [[nodiscard]] Result<void> store(const Held& held, const Judgement& judgement);
   // Puts the frame back where it was: it passes the tap as if it came from the guest this moment. Without a stored

@@ -161,7 +161,7 @@ struct hw_config {
   __u64 fragment_ns;
   __u64 hold_limit; /* frames that may wait for user space */
   __u64 held;       /* frames given to it: the programs add */
-  __u64 taken;      /* frames that it took: user space sets */
+  __u64 taken;      /* frames that it took and does not keep: user space sets */
 };
 
 /* Argument of the program `judge` (BPF_PROG_TYPE_SYSCALL): a new judgement for a flow that goes on. */

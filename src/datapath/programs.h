@@ -1,6 +1,7 @@
 // The BPF programs and their maps, loaded. What they do: guard.bpf.c.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 
@@ -41,7 +42,7 @@ class SharedConfig {
   SharedConfig& operator=(SharedConfig&& other) noexcept;
   ~SharedConfig();
 
-  // The programs read while we write: store() and load() fields that may change while they run.
+  // The programs read while we write: share() what may change while they run, and read it by shared().
   hw_config* operator->() const { return config_; }
   hw_config& operator*() const { return *config_; }
 
@@ -49,5 +50,15 @@ class SharedConfig {
   explicit SharedConfig(hw_config* config) : config_(config) {}
   hw_config* config_;
 };
+
+template <typename T>
+void share(T& field, T value) {
+  std::atomic_ref<T>(field).store(value, std::memory_order_relaxed);
+}
+
+template <typename T>
+T shared(T& field) {
+  return std::atomic_ref<T>(field).load(std::memory_order_relaxed);
+}
 
 }  // namespace hyperward::datapath
