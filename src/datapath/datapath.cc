@@ -177,14 +177,20 @@ Result<void> Datapath::Impl::put_on_guests_tap() {
 
 namespace {
 
-// The maps of this very tap. What is pinned for another, that had its name, is removed.
-std::optional<Maps> earlier_maps(const PinDirectory& pins, unsigned tap_ifindex, uint64_t cookie) {
-  if (auto maps = pinned_maps(pins)) {
-    const auto config = SharedConfig::map(maps->config);
-    if (config && (*config)->tap_ifindex == tap_ifindex && (*config)->netns_cookie == cookie) return maps;
-  }
-  pins.clear();
-  return std::nullopt;
+// What an attachment before us has left on this very tap.
+struct Earlier {
+  std::optional<Maps> maps;  // nothing: of another version
+  bool made_clsact = false;
+};
+
+// What cannot be taken over is removed: pins of another version, or of another tap that had the name.
+Earlier find_earlier(const PinDirectory& pins, unsigned tap_ifindex, uint64_t cookie) {
+  Earlier earlier;
+  const auto config = pinned_config(pins);
+  if (config && (*config)->tap_ifindex == tap_ifindex && (*config)->netns_cookie == cookie)
+    earlier = {.maps = pinned_maps(pins), .made_clsact = (*config)->made_clsact != 0};
+  if (!earlier.maps) pins.clear();
+  return earlier;
 }
 
 // Off the tap and out of the pin directory, as far as it is there.
@@ -201,11 +207,12 @@ Result<void> take_away(const PinDirectory& pins, unsigned tap_ifindex, bool made
 // All that does not touch the guest's tap yet. Takes `pins` when nothing went wrong.
 Result<std::unique_ptr<Datapath::Impl>> Datapath::Impl::assemble(const Options& options, unsigned tap_ifindex,
                                                                  uint64_t cookie, PinDirectory& pins) {
-  std::optional<Maps> earlier = earlier_maps(pins, tap_ifindex, cookie);
-  const bool found = earlier.has_value();
+  Earlier earlier = find_earlier(pins, tap_ifindex, cookie);
+  const bool found = earlier.maps.has_value();
   HW_TRY(HoldTap hold, make_hold_tap(options.max_held));
-  HW_TRY(Loaded loaded, load(std::move(earlier), options.max_flows));
+  HW_TRY(Loaded loaded, load(std::move(earlier.maps), options.max_flows));
   HW_TRY(SharedConfig config, SharedConfig::map(loaded.maps.config));
+  config->made_clsact = earlier.made_clsact ? 1 : 0;
   auto impl = std::make_unique<Impl>(options, tap_ifindex, std::move(pins), std::move(hold), std::move(loaded),
                                      std::move(config), found);
   return impl;
@@ -243,13 +250,8 @@ Result<Datapath> Datapath::attach(const Options& options) {
 Result<void> Datapath::detach(std::string_view tap, std::string_view pin_root) {
   HW_TRY(const PinDirectory pins, PinDirectory::open(tap, pin_root, false));
   const auto tap_ifindex = ifindex_of_tap(std::string(tap));
-  const auto maps = pinned_maps(pins);
-  bool made_clsact = false;
-  if (maps) {
-    const auto config = SharedConfig::map(maps->config);
-    made_clsact = config && (*config)->made_clsact != 0;
-  }
-  if (tap_ifindex) return take_away(pins, *tap_ifindex, made_clsact);
+  const auto config = pinned_config(pins);
+  if (tap_ifindex) return take_away(pins, *tap_ifindex, config && (*config)->made_clsact != 0);
   pins.remove();  // the tap is gone, and its filters with it
   return {};
 }

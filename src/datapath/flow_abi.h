@@ -141,7 +141,7 @@ enum hw_counter {
   HW_COUNTERS,
 };
 
-/* One per attachment, mapped by user space. */
+/* One per attachment, mapped by user space. What comes before `zero` is where it is in all versions. */
 struct hw_config {
   __u32 abi_version;
   __u32 tap_ifindex;

@@ -80,6 +80,19 @@ class Hold : public testing::Test {
     return held && !*held;
   }
 
+  // In place of ours, as after an update of hyperward. Not while a Datapath is alive.
+  void pin_flows_of_another_shape() const {
+    constexpr uint32_t kOtherBytes = sizeof(hw_flow) - sizeof(hw_flow::valid_until_ns);
+    const std::string path_of_flows = *pin_path(TestNet::kTap, net->pin_root()) + "/flows";
+    const Fd other(::bpf_map_create(BPF_MAP_TYPE_HASH, "flows", sizeof(hw_flow_key), kOtherBytes, 1, nullptr));
+    ASSERT_TRUE(other.valid());
+    ASSERT_EQ(::unlink(path_of_flows.c_str()), 0);
+    ASSERT_EQ(::bpf_obj_pin(other.get(), path_of_flows.c_str()), 0);
+  }
+
+  // Whether nothing of the qdisc was left. Makes it anew.
+  static bool clsact_had_gone() { return ensure_clsact(::if_nametoindex(TestNet::kTap)).value_or(false); }
+
   testing::AssertionResult arrives(const Bytes& frame) const {
     const auto arrived = net->world_receives();
     if (!arrived) return testing::AssertionFailure() << "nothing arrived";
@@ -405,16 +418,11 @@ TEST_F(Hold, starts_empty_on_maps_of_another_version) {
   EXPECT_FALSE(path->find(packet::flow_of(*packet::parse(question("one")))));
 }
 
-// As after an update of hyperward: the programs that run on the tap have maps of another shape.
 TEST_F(Hold, starts_empty_on_maps_of_another_shape) {
-  constexpr uint32_t kEarlierFlowBytes = sizeof(hw_flow) - sizeof(hw_flow::valid_until_ns);
-  const std::string flows = path->pins() + "/flows";
+  const std::string pins = path->pins();
   path.reset();
-  const Fd earlier(::bpf_map_create(BPF_MAP_TYPE_HASH, "flows", sizeof(hw_flow_key), kEarlierFlowBytes, 1, nullptr));
-  ASSERT_TRUE(earlier.valid());
-  ASSERT_EQ(::unlink(flows.c_str()), 0);
-  ASSERT_EQ(::bpf_obj_pin(earlier.get(), flows.c_str()), 0);
-  EXPECT_EQ(FlowReader::open(flows.substr(0, flows.rfind('/'))).error().code, Code::kUnsupported);
+  pin_flows_of_another_shape();
+  EXPECT_EQ(FlowReader::open(pins).error().code, Code::kUnsupported);
 
   attach();
   EXPECT_FALSE(path->took_over());
@@ -425,6 +433,19 @@ TEST_F(Hold, starts_empty_on_maps_of_another_shape) {
   net->guest_sends(question("two"));
   EXPECT_TRUE(arrives(question("two")));
   EXPECT_TRUE(nothing_to_judge());
+
+  path.reset();
+  ASSERT_TRUE(Datapath::detach(TestNet::kTap, net->pin_root()));
+  EXPECT_TRUE(clsact_had_gone());
+}
+
+TEST_F(Hold, takes_away_what_another_version_left) {
+  path.reset();
+  pin_flows_of_another_shape();
+  ASSERT_TRUE(Datapath::detach(TestNet::kTap, net->pin_root()));
+  EXPECT_TRUE(clsact_had_gone());
+  net->guest_sends(question("free"));
+  EXPECT_TRUE(arrives(question("free")));
 }
 
 TEST_F(Hold, guards_a_tap_once) {
@@ -439,9 +460,7 @@ TEST_F(Hold, leaves_nothing_behind_when_detached) {
   ASSERT_TRUE(Datapath::detach(TestNet::kTap, net->pin_root()));
   struct stat status{};
   EXPECT_NE(::stat(pins.c_str(), &status), 0);
-  const auto made = ensure_clsact(::if_nametoindex(TestNet::kTap));
-  ASSERT_TRUE(made);
-  EXPECT_TRUE(*made) << "the qdisc had gone";
+  EXPECT_TRUE(clsact_had_gone());
   net->guest_sends(question("free"));
   EXPECT_TRUE(arrives(question("free")));
   const auto again = Datapath::detach(TestNet::kTap, net->pin_root());

@@ -88,6 +88,14 @@ std::optional<Maps> pinned_maps(const PinDirectory& pins) {
   return maps;
 }
 
+std::optional<SharedConfig> pinned_config(const PinDirectory& pins) {
+  const auto map = pins.get("config");
+  if (!map) return std::nullopt;
+  auto config = SharedConfig::map(*map);
+  if (!config) return std::nullopt;
+  return *std::move(config);
+}
+
 Result<void> pin(const PinDirectory& pins, const Maps& maps) {
   for (const NamedMap& map : kMaps) HW_OK(pins.pin((maps.*map.fd).get(), map.name));
   return {};

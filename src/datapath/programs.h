@@ -51,6 +51,9 @@ class SharedConfig {
   hw_config* config_;
 };
 
+// The configuration that an earlier attachment has left, of whatever version: to be read up to made_clsact.
+[[nodiscard]] std::optional<SharedConfig> pinned_config(const PinDirectory& pins);
+
 template <typename T>
 void share(T& field, T value) {
   std::atomic_ref<T>(field).store(value, std::memory_order_relaxed);
