@@ -1,0 +1,167 @@
+#include "filter/loaded_module.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+
+namespace hyperward::filter {
+namespace {
+
+constexpr size_t kErrorBytes = 512;
+constexpr size_t kWordsMaxBytes = 256;  // of a version or a description
+
+bool is_name(std::string_view text) {
+  return !text.empty() && text.size() <= kModuleNameMaxBytes && std::ranges::all_of(text, [](unsigned char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+}
+
+bool is_counter_name(std::string_view text) {
+  return !text.empty() && text.size() <= kModuleNameMaxBytes && std::ranges::all_of(text, [](unsigned char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+  });
+}
+
+std::string words(const char* text) {
+  return text == nullptr ? std::string() : std::string(text, ::strnlen(text, kWordsMaxBytes));
+}
+
+// The table is as old as the module: only what lies within its size is looked at.
+Result<ModuleInfo> info_of(const hyperward_module& table) {
+  if (!HYPERWARD_HAS(&table, judge)) return fail(Code::kInvalid, "its table is {} bytes short", table.size);
+  if (table.abi != HYPERWARD_ABI)
+    return fail(Code::kInvalid, "it was built for version {} of the module interface, this is version {}", table.abi,
+                HYPERWARD_ABI);
+  if (table.create == nullptr || table.destroy == nullptr || table.judge == nullptr)
+    return fail(Code::kInvalid, "its table lacks create, destroy or judge");
+  ModuleInfo info{.name = words(table.name),
+                  .version = words(table.version),
+                  .description = words(table.description),
+                  .needs = table.needs};
+  if (!is_name(info.name))
+    return fail(Code::kInvalid, "its name must be of a-z, 0-9, _ and -, {} at most", kModuleNameMaxBytes);
+  if ((table.needs & ~(HYPERWARD_NEEDS_FRAME | HYPERWARD_NEEDS_GUEST)) != 0)
+    return fail(Code::kInvalid, "module {} needs what this version of hyperward does not have", info.name);
+  if ((table.needs & HYPERWARD_NEEDS_FRAME) != 0) {
+    if (table.frame_bytes == 0 || table.frame_bytes > HYPERWARD_FRAME_MAX)
+      return fail(Code::kInvalid, "module {} needs {} bytes of a frame, 1 to {} can be had", info.name,
+                  table.frame_bytes, HYPERWARD_FRAME_MAX);
+    info.frame_bytes = table.frame_bytes;
+  }
+  return info;
+}
+
+}  // namespace
+
+struct LoadedModule::Library {
+  explicit Library(void* opened) : handle(opened) {}
+  Library(const Library&) = delete;
+  Library& operator=(const Library&) = delete;
+  ~Library() { ::dlclose(handle); }
+
+  void* handle;
+};
+
+LoadedModule::LoadedModule(std::shared_ptr<Library> library, const hyperward_module& table, ModuleInfo info)
+    : library_(std::move(library)), table_(table), info_(std::move(info)) {}
+
+LoadedModule::~LoadedModule() {
+  if (owns_instance_ && instance_ != nullptr) table_.destroy(instance_);
+}
+
+Result<std::unique_ptr<LoadedModule>> LoadedModule::load(const std::filesystem::path& file,
+                                                         const std::string& settings) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(file, error))
+    return fail(Code::kNotFound, "there is no file {}", file.native());
+  // An absolute path: without a slash the loader would look elsewhere.
+  void* const handle = ::dlopen(std::filesystem::absolute(file).c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle == nullptr) return fail(Code::kInvalid, "load {}: {}", file.native(), ::dlerror());
+  auto library = std::make_shared<Library>(handle);
+  const auto* const table = static_cast<const hyperward_module*>(::dlsym(handle, HYPERWARD_MODULE_SYMBOL));
+  if (table == nullptr)
+    return fail(Code::kInvalid, "{} is no module: it has no symbol " HYPERWARD_MODULE_SYMBOL, file.native());
+  auto module = make(std::move(library), *table, settings);
+  if (!module) return within(std::move(module).error(), "load {}", file.native());
+  return module;
+}
+
+Result<std::unique_ptr<LoadedModule>> LoadedModule::make(const hyperward_module& table, const std::string& settings) {
+  return make(nullptr, table, settings);
+}
+
+Result<std::unique_ptr<LoadedModule>> LoadedModule::make(std::shared_ptr<Library> library,
+                                                         const hyperward_module& table, const std::string& settings) {
+  if (settings.size() > HYPERWARD_SETTINGS_MAX)
+    return fail(Code::kLimit, "the settings are {} bytes, {} at most", settings.size(), HYPERWARD_SETTINGS_MAX);
+  HW_TRY(ModuleInfo info, info_of(table));
+  std::unique_ptr<LoadedModule> module(new LoadedModule(std::move(library), table, std::move(info)));
+  std::array<char, kErrorBytes> words{};
+  if (table.create(&GuestView::host(), settings.c_str(), &module->instance_, words.data(), words.size()) != 0) {
+    module->instance_ = nullptr;
+    words.back() = '\0';
+    return fail(Code::kInvalid, "module {} refuses its settings: {}", module->info_.name,
+                words[0] == '\0' ? "it does not say why" : words.data());
+  }
+  return module;
+}
+
+std::unique_ptr<LoadedModule> LoadedModule::around(const hyperward_module& table, void* instance) {
+  auto info = info_of(table);
+  HW_CHECK(info.has_value());
+  std::unique_ptr<LoadedModule> module(new LoadedModule(nullptr, table, *std::move(info)));
+  module->instance_ = instance;
+  module->owns_instance_ = false;
+  return module;
+}
+
+std::optional<Module::Said> LoadedModule::ask(uint64_t ticket, const Question& question, GuestView& view) {
+  static_cast<void>(ticket);
+  return judge(question, view);
+}
+
+Module::Said LoadedModule::judge(const Question& question, GuestView& view) {
+  hyperward_packet packet = question.packet;
+  packet.history = question.history ? &*question.history : nullptr;
+  packet.frame = nullptr;
+  packet.captured_bytes = 0;
+  if (info_.frame_bytes != 0) {
+    const auto captured = question.frame.first(std::min<size_t>(question.frame.size(), info_.frame_bytes));
+    packet.frame = reinterpret_cast<const uint8_t*>(captured.data());
+    packet.captured_bytes = static_cast<uint32_t>(captured.size());
+  }
+  hyperward_answer raw{};
+  raw.size = sizeof(raw);
+  raw.lifetime_ms = HYPERWARD_FOREVER;
+
+  ++status_.asked;
+  Answer remarks;
+  view.begin(question, remarks);
+  table_.judge(instance_, &view, &packet, &raw);
+  Said said = answer_from(raw);
+  if (!said) {
+    ++status_.faults;
+    status_.last_fault = said.error().message;
+    return said;
+  }
+  if (said->verdict == policy::Verdict::kDeny) ++status_.denied;
+  for (const Remark& remark : remarks.remarks()) said->remark(remark);
+  said->remarks_left_out = remarks.remarks_left_out;
+  return said;
+}
+
+ModuleStatus LoadedModule::status() const {
+  ModuleStatus status = status_;
+  if (!HYPERWARD_HAS(&table_, counters) || table_.counters == nullptr) return status;
+  std::array<hyperward_counter, HYPERWARD_COUNTERS_MAX> counters{};
+  const size_t count = std::min<size_t>(table_.counters(instance_, counters.data(), counters.size()), counters.size());
+  for (const hyperward_counter& counter : std::span(counters).first(count)) {
+    std::string name = words(counter.name);
+    if (is_counter_name(name)) status.counters.push_back({std::move(name), counter.value});
+  }
+  return status;
+}
+
+}  // namespace hyperward::filter
