@@ -4,11 +4,6 @@
 
 namespace hyperward::filter {
 
-std::string name_of(uint32_t rule) {
-  if (rule == 0) return "default";
-  return is_run_time(rule) ? fmt::format("run-time rule {}", id_of(rule)) : fmt::format("line {}", rule);
-}
-
 RuleChain::RuleChain(policy::RuleSet file) : file_(std::make_shared<const policy::RuleSet>(std::move(file))) {}
 
 RuleChain::RuleChain(policy::RuleSet file, std::span<const StoredText> stored, const policy::Names& names)

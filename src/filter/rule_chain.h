@@ -1,8 +1,9 @@
 // The rules that are in force for a guest: those added at run time, newest first, then the file's.
 //
 // A rule of run time that matches decides; when none does, the file decides, with its default. Audit rules of both are
-// remembered. A RuleChain is a value that never changes: whoever adds a rule builds the next one, which shares the
-// file's rules with this one. decide() allocates nothing and is safe from several threads.
+// remembered; decider.h has what their numbers say. A RuleChain is a value that never changes: whoever adds a rule
+// builds the next one, which shares the file's rules with this one. decide() allocates nothing and is safe from several
+// threads.
 #pragma once
 
 #include <cstdint>
@@ -11,20 +12,10 @@
 #include <string>
 #include <vector>
 
+#include "filter/decider.h"
 #include "policy/rules.h"
 
 namespace hyperward::filter {
-
-// What Decision::rule and Audited::line say of a RuleChain: 0 is the default, a line of the file is itself, and a rule
-// of run time is its id with the top bit set.
-constexpr uint32_t kRunTime = 1U << 31;
-[[nodiscard]] constexpr bool is_run_time(uint32_t rule) {
-  return (rule & kRunTime) != 0;
-}
-[[nodiscard]] constexpr uint32_t id_of(uint32_t rule) {
-  return rule & ~kRunTime;
-}
-[[nodiscard]] std::string name_of(uint32_t rule);  // "default", "line 7", "run-time rule 12"
 
 // A rule of run time as it is stored.
 struct StoredText {
