@@ -100,6 +100,7 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
   HW_TRY(const Section groups, root.take_section("groups"));
   HW_TRY(Section detect, root.take_section("detect"));
   HW_TRY(Section respond, root.take_section("respond"));
+  HW_TRY(std::vector<Section> modules, root.take_sections("module"));
   HW_OK(root.refuse_others());
 
   Config config;
@@ -108,6 +109,7 @@ Result<Config> parse_config(std::string_view text, const std::filesystem::path& 
   HW_TRY(config.users, read_ids(users));
   HW_TRY(config.groups, read_ids(groups));
   HW_TRY(config.detection, read_detection(detect, respond, file, config.users));
+  HW_TRY(config.modules, read_modules(modules));
   return config;
 }
 

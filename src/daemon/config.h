@@ -15,6 +15,8 @@
 //   [groups]
 //   staff = 50
 //
+//   [[module]]              # a filter module behind the rules: daemon/module_config.h
+//
 //   [detect] and [respond]  # what counts as an attack, and what is done about it: daemon/detection_config.h
 #pragma once
 
@@ -23,10 +25,12 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "daemon/detection_config.h"
 #include "daemon/guest_source.h"
+#include "daemon/module_config.h"
 
 namespace hyperward::daemon {
 
@@ -39,6 +43,7 @@ struct Config {
   std::map<std::string, uint32_t> users;
   std::map<std::string, uint32_t> groups;
   Detection detection;
+  std::vector<ModuleConfig> modules;  // in the order in which they are asked
 
   // What the guest is called in messages and under /run/hyperward: its name, or the tap's when it has none.
   [[nodiscard]] std::string label() const { return guest.name.empty() ? tap : guest.name; }

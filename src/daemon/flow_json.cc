@@ -4,7 +4,7 @@
 #include <chrono>
 
 #include "daemon/flow_owner.h"
-#include "filter/rule_chain.h"
+#include "filter/decider.h"
 #include "guest/types.h"
 
 namespace hyperward::daemon {
@@ -13,12 +13,19 @@ namespace {
 using datapath::FlowRecord;
 using nlohmann::json;
 
-// A rule of the file has a line, one of run time an id.
+std::string module_name(const GuardState& state, uint32_t rule) {
+  const auto module = state.modules.find(filter::place_of(rule));
+  return module == state.modules.end() ? "?" : module->second;
+}
+
+// A rule of the file has a line, one of run time an id, a module a name.
 json rule_json(const GuardState& state, const FlowRecord& record) {
   const uint32_t rule = record.flow.owner.rule_line;
-  const bool run_time = filter::is_run_time(rule);
-  return {{"line", run_time ? 0 : rule},
+  const bool run_time = filter::is_run_time(rule), module = filter::is_of_module(rule);
+  return {{"line", run_time || module ? 0 : rule},
           {"id", run_time ? json(filter::id_of(rule)) : json(nullptr)},
+          {"module", module ? json(module_name(state, rule)) : json(nullptr)},
+          {"code", module ? json(filter::code_of(rule)) : json(nullptr)},
           {"text", rule_text(state, record)}};
 }
 
@@ -41,6 +48,9 @@ std::string rule_text(const GuardState& state, const FlowRecord& record) {
     const auto rule = state.run_time.find(filter::id_of(record.flow.owner.rule_line));
     return rule == state.run_time.end() ? "(a rule that has been removed)" : guest::printable(rule->second);
   }
+  if (filter::is_of_module(record.flow.owner.rule_line))
+    return fmt::format("module {} (code {})", module_name(state, record.flow.owner.rule_line),
+                       filter::code_of(record.flow.owner.rule_line));
   std::string_view text = state.rules;
   for (uint32_t line = 1; line < record.flow.owner.rule_line; ++line) {
     const size_t end = text.find('\n');

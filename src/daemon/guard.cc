@@ -5,8 +5,10 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <map>
 #include <random>
 
 #include <spdlog/spdlog.h>
@@ -50,9 +52,8 @@ filter::Began began(datapath::Direction direction) {
   return filter::Began::kNotSeen;
 }
 
-// The verdict of other rules about an owner that is known already.
-filter::Judgement judge_again(const filter::RuleChain& rules, const packet::FlowKey& key, datapath::Direction direction,
-                              const hw_owner& packed) {
+// A flow that is known, with its owner as it was found.
+filter::Judgement known_before(const packet::FlowKey& key, datapath::Direction direction, const hw_owner& packed) {
   filter::Judgement judgement;
   judgement.owner = unpack(packed);
   judgement.flow = {
@@ -60,8 +61,44 @@ filter::Judgement judge_again(const filter::RuleChain& rules, const packet::Flow
       .protocol = key.protocol,
       .local = key.source,
       .remote = key.destination};
-  judgement.decision = rules.decide(judgement.flow, filter::subject_of(judgement.owner));
   return judgement;
+}
+
+hyperward_why why(datapath::Reason reason) {
+  switch (reason) {
+    case datapath::Reason::kNewFlow: return HYPERWARD_NEW_FLOW;
+    case datapath::Reason::kRulesChanged: return HYPERWARD_RULES_CHANGED;
+    case datapath::Reason::kOwnerAged: return HYPERWARD_OWNER_AGED;
+    case datapath::Reason::kExpired:
+    case datapath::Reason::kBehindKept: break;
+  }
+  return HYPERWARD_EXPIRED;
+}
+
+hyperward_history history_of(const hw_flow& flow) {
+  hyperward_history history{};
+  history.size = sizeof(history);
+  history.verdict = flow.verdict == HW_ALLOW ? HYPERWARD_ALLOW : HYPERWARD_DENY;
+  history.created_ns = flow.created_ns;
+  history.last_seen_ns = flow.last_seen_ns;
+  history.judged_ns = flow.judged_ns;
+  std::ranges::copy(flow.packets, history.packets);
+  std::ranges::copy(flow.bytes, history.bytes);
+  history.dropped = flow.dropped;
+  return history;
+}
+
+filter::Question question_about(const datapath::Held& held, const filter::Judgement& judgement) {
+  filter::Question question = filter::question_of(held.key, judgement.flow.direction, why(held.reason), judgement.owner,
+                                                  &held.packet, held.frame());
+  if (held.known) question.history = history_of(*held.known);
+  return question;
+}
+
+Result<std::unique_ptr<filter::Module>> load(const ModuleConfig& module, const std::string& label) {
+  auto loaded = filter::LoadedModule::load(module.file, module.settings);
+  if (!loaded) return within(std::move(loaded).error(), "{}: module '{}'", label, module.name);
+  return *std::move(loaded);
 }
 
 // Starts anywhere, so that flows which an earlier guard left are never taken for judged by these rules.
@@ -86,6 +123,12 @@ Result<std::unique_ptr<Guard>> Guard::start(Setup setup) {
   if (!guest && guest.error().code != Code::kNotFound && guest.error().code != Code::kInconsistent)
     return std::unexpected(std::move(guest).error());
 
+  filter::Chain chain(filter::RuleChain(std::move(rules), setup.run_time, names_of(config)));
+  for (const ModuleConfig& module : setup.modules) {
+    HW_TRY(auto loaded, load(module, config.label()));
+    HW_OK(chain.add(module.name, std::move(loaded)));
+  }
+
   const uint32_t generation = first_generation();
   datapath::Options options;
   options.tap = config.tap;
@@ -95,12 +138,13 @@ Result<std::unique_ptr<Guard>> Guard::start(Setup setup) {
   options.pin_root = setup.access.pin_root;
   HW_TRY(datapath::Datapath path, datapath::Datapath::attach(options));
   std::unique_ptr<Guard> guard(
-      new Guard(std::move(setup), std::move(qemu), std::move(rules), std::move(path), generation));
+      new Guard(std::move(setup), std::move(qemu), std::move(chain), std::move(path), generation));
   const std::string label = guard->config().label();
-  for (const auto& skipped : guard->rules_.skipped())
+  for (const auto& skipped : guard->rules().skipped())
     spdlog::warn("{}: rule {} is not in force: {}", label, skipped.id, skipped.mistake.message);
   if (guest) {
     guard->guest_ = *std::move(guest);
+    guard->boots_ = 1;
     spdlog::info("{}: guest runs Linux {}", label, guard->guest_->kernel().release());
   } else {
     spdlog::warn("{}: the guest cannot be read yet ({})", label, guest.error().message);
@@ -110,17 +154,18 @@ Result<std::unique_ptr<Guard>> Guard::start(Setup setup) {
   HW_OK(guard->note_boot());
   HW_OK(guard->watch());
   guard->save();
-  spdlog::info("{}: guarding {} with {} rules", label, guard->config().tap, guard->rules_.size());
+  spdlog::info("{}: guarding {} with {} rules", label, guard->config().tap, guard->rules().size());
   return guard;
 }
 
-Guard::Guard(Setup setup, vm::Qemu qemu, policy::RuleSet rules, datapath::Datapath path, uint32_t generation)
+Guard::Guard(Setup setup, vm::Qemu qemu, filter::Chain chain, datapath::Datapath path, uint32_t generation)
     : file_(std::move(setup.file)),
       qemu_(std::move(qemu)),
       access_(std::move(setup.access)),
       listener_(setup.listener),
       run_time_(std::move(setup.run_time)),
-      rules_(std::move(rules), run_time_, names_of(config())),
+      chain_(std::move(chain)),
+      modules_(std::move(setup.modules)),
       generation_(generation),
       path_(std::move(path)) {}
 
@@ -142,7 +187,7 @@ Result<void> Guard::watch() {
 
   poll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
   if (!poll_.valid()) return fail_errno(errno, "wait for events");
-  for (const int fd : {path_.hold_fd(), timer_.get(), guest_process_.get()}) {
+  for (const int fd : {path_.hold_fd(), timer_.get(), guest_process_.get(), chain_.fd()}) {
     epoll_event event{.events = EPOLLIN, .data = {.fd = fd}};
     if (::epoll_ctl(poll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) return fail_errno(errno, "wait for events");
   }
@@ -150,19 +195,22 @@ Result<void> Guard::watch() {
 }
 
 Result<bool> Guard::turn(std::chrono::milliseconds patience) {
-  std::array<epoll_event, 3> events;
+  std::array<epoll_event, 4> events;
   const int ready = ::epoll_wait(poll_.get(), events.data(), events.size(), static_cast<int>(patience.count()));
   if (ready < 0 && errno != EINTR) return fail_errno(errno, "wait for events");
   for (int i = 0; i < ready; ++i) {
     HW_TRY(const bool goes_on, handle(events[static_cast<size_t>(i)].data.fd));
     if (!goes_on) return false;
   }
+  chain_.flush();
   return true;
 }
 
 Result<bool> Guard::handle(int fd) {
   if (fd == path_.hold_fd()) {
     HW_OK(judge_held());
+  } else if (fd == chain_.fd()) {
+    HW_OK(settle_answered());
   } else if (fd == timer_.get()) {
     uint64_t expirations = 0;
     if (::read(fd, &expirations, sizeof(expirations)) == sizeof(expirations)) tick();
@@ -183,24 +231,107 @@ Result<void> Guard::judge_held() {
   return {};
 }
 
-Result<void> Guard::judge(const datapath::Held& held) {
+// `kept` is the frame's own storage, when it has waited behind another one.
+Result<void> Guard::judge(const datapath::Held& held, datapath::Kept kept) {
+  if (held.reason == datapath::Reason::kBehindKept) return queue_up(held);
   filter::Judgement judgement;
-  if (held.reason == datapath::Reason::kRulesChanged) {
-    judgement = judge_again(rules_, held.key, held.direction, held.known->owner);
+  if (held.reason == datapath::Reason::kRulesChanged || held.reason == datapath::Reason::kExpired) {
+    judgement = known_before(held.key, held.direction, held.known->owner);
   } else {
-    if (guest_ == nullptr && rules_.needs_readable_guest()) return meet_default(held);
-    judgement = filter::judge(rules_, guest_.get(), held.key.protocol, held.key.source, held.key.destination,
-                              began(held.direction));
+    if (guest_ == nullptr && rules().needs_readable_guest()) return meet_default(held);
+    judgement = filter::identify(guest_.get(), held.key.protocol, held.key.source, held.key.destination,
+                                 began(held.direction));
   }
-  log(judgement);
-  if (listener_ != nullptr && held.reason != datapath::Reason::kRulesChanged)
-    interrupted_ = listener_->judged(held.key, judgement);
+  filter::GuestView guest = view();
+  const uint64_t ticket = ++last_ticket_;
+  auto ruling = chain_.ask(ticket, question_about(held, judgement), guest);
+  if (ruling) return settle(held, std::move(judgement), *std::move(ruling));
 
-  const datapath::Judgement stored = remembered(judgement);
+  if (kept == nullptr) {
+    auto kept_now = path_.keep(held);
+    if (!kept_now) HW_OK(meet_default_of_module(held));
+    if (kept_now) kept = *std::move(kept_now);
+  }
+  waiting_.emplace(ticket, Waiting{std::move(kept), std::move(judgement), generation_});
+  return {};
+}
+
+// An earlier frame of its flow waits for a module.
+Result<void> Guard::queue_up(const datapath::Held& held) {
+  auto kept = path_.keep(held);
+  if (!kept) return path_.drop(held);
+  behind_[held.key].push_back(*std::move(kept));
+  return {};
+}
+
+// What modules in processes of their own have said meanwhile.
+Result<void> Guard::settle_answered() {
+  filter::GuestView guest = view();
+  for (filter::Chain::Ruled& ruled : chain_.collect(guest)) {
+    auto waiting = waiting_.extract(ruled.ticket);
+    HW_CHECK(!waiting.empty());
+    datapath::Kept kept = std::move(waiting.mapped().held);
+    if (kept == nullptr) continue;  // there was no room for it
+    const packet::FlowKey key = kept->key;
+    const datapath::Held& held = *kept;
+    if (waiting.mapped().generation != generation_) {  // other rules or modules have come since
+      HW_OK(judge(held, std::move(kept)));
+      if (waiting_.contains(last_ticket_)) continue;
+    } else {
+      HW_OK(settle(held, std::move(waiting.mapped().judgement), std::move(ruled.ruling)));
+      kept.reset();
+    }
+    HW_OK(judge_behind(key));
+  }
+  return {};
+}
+
+// The frames that came behind one that has gone, until one of them has to wait itself.
+Result<void> Guard::judge_behind(const packet::FlowKey& key) {
+  const auto found = behind_.find(key);
+  if (found == behind_.end()) return {};
+  std::deque<datapath::Kept>& frames = found->second;
+  while (!frames.empty()) {
+    datapath::Kept frame = std::move(frames.front());
+    frames.pop_front();
+    HW_TRY(const bool is_to_be_judged, path_.settle(*frame));
+    if (!is_to_be_judged) continue;
+    const datapath::Held& held = *frame;
+    HW_OK(judge(held, std::move(frame)));
+    if (!frames.empty() && waiting_.contains(last_ticket_)) return {};
+  }
+  behind_.erase(found);
+  return {};
+}
+
+Result<void> Guard::settle(const datapath::Held& held, filter::Judgement judgement, filter::Ruling ruling) {
+  if (ruling.fault) return meet_default_of_module(held);
+  judgement.decision = ruling.decision;
+  judgement.reason = std::move(ruling.reason);
+  log(judgement);
+  const bool is_of_today = held.reason == datapath::Reason::kNewFlow || held.reason == datapath::Reason::kOwnerAged;
+  if (listener_ != nullptr && is_of_today) interrupted_ = listener_->judged(held.key, judgement) || interrupted_;
+
+  datapath::Judgement stored = remembered(judgement);
+  if (ruling.lifetime != filter::Answer::kForever) stored.lifetime = ruling.lifetime;
   // Memory that contradicted itself is no ground for a lasting verdict: the next packet asks again.
   const bool lasting = judgement.owner.reason != guest::Reason::kInconsistent;
   if (lasting) HW_OK(path_.store(held, stored));
-  return stored.verdict == datapath::Verdict::kAllow ? path_.reinject(held) : path_.drop(held);
+  return stored.verdict == datapath::Verdict::kAllow ? put_back(held) : path_.drop(held);
+}
+
+// A frame whose offload header the kernel refuses is dropped and counted: the guest wrote it, and it shall not end its
+// guard.
+Result<void> Guard::put_back(const datapath::Held& held) {
+  auto done = path_.reinject(held);
+  if (!done && done.error().code == Code::kInvalid) return {};
+  return done;
+}
+
+// A module that had to be asked did not say. Nothing is stored: the next packet tries again.
+Result<void> Guard::meet_default_of_module(const datapath::Held& held) {
+  ++module_faults_;
+  return config().default_allow ? put_back(held) : path_.drop(held);
 }
 
 // Nobody can say whose this flow is, and the rules ask. Nothing is stored: the next packet tries again.
@@ -210,7 +341,7 @@ Result<void> Guard::meet_default(const datapath::Held& held) {
     spdlog::warn("{}: the guest cannot be read; its flows are {} by default", config().label(),
                  config().default_allow ? "allowed" : "denied");
   }
-  return config().default_allow ? path_.reinject(held) : path_.drop(held);
+  return config().default_allow ? put_back(held) : path_.drop(held);
 }
 
 datapath::Judgement Guard::remembered(const filter::Judgement& judgement) const {
@@ -240,11 +371,11 @@ void Guard::log(const filter::Judgement& judgement) {
                        to_string(judgement.flow.remote), guest::to_string(judgement.owner));
   };
   for (const auto& audited : judgement.decision.audited())
-    spdlog::info("{}: audit, {} would {}: {}", config().label(), filter::name_of(audited.line),
+    spdlog::info("{}: audit, {} would {}: {}", config().label(), name_of(audited.line),
                  policy::to_string(audited.verdict), describe());
   if (judgement.decision.log)
     spdlog::info("{}: {} by {}: {}", config().label(), policy::to_string(judgement.decision.verdict),
-                 filter::name_of(judgement.decision.rule), describe());
+                 decider(judgement), describe());
 }
 
 Result<void> Guard::adopt(GuestFile file) {
@@ -260,27 +391,36 @@ Result<void> Guard::adopt(GuestFile file) {
 
 Result<void> Guard::set_run_time(std::span<const filter::StoredText> rules) {
   run_time_.assign(rules.begin(), rules.end());
-  return put_in_force(rules_.with(run_time_, names_of(config())));
+  return put_in_force(chain_.rules().with(run_time_, names_of(config())));
 }
 
-// From set_generation() on no packet passes by the old rules: its flow is held and judged again. Judging them all at
-// once spares them the way through the hold.
 Result<void> Guard::put_in_force(filter::RuleChain rules) {
-  rules_ = std::move(rules);
+  chain_.set_rules(std::move(rules));
+  const auto judged = judge_by_others();
+  spdlog::info("{}: {} rules are in force", config().label(), this->rules().size());
+  return judged;
+}
+
+// From set_generation() on no packet passes by the old rules or modules: its flow is held and judged again. Where the
+// rules judge alone, judging all flows at once spares them the way through the hold.
+Result<void> Guard::judge_by_others() {
   path_.set_generation(++generation_);
   const auto judged = judge_all_again();
   save();
-  spdlog::info("{}: {} rules are in force", config().label(), rules_.size());
   return judged;
 }
 
 Result<void> Guard::judge_all_again() {
+  if (!chain_.is_rules_alone()) return {};
   std::vector<std::pair<packet::FlowKey, datapath::Judgement>> judgements;
+  filter::GuestView guest = view();
   HW_OK(path_.for_each_flow([&](const datapath::FlowRecord& record) {
-    if (record.flow.generation != generation_) {
-      const auto judgement = judge_again(rules_, record.key, record.direction(), record.flow.owner);
-      judgements.emplace_back(record.key, remembered(judgement));
-    }
+    if (record.flow.generation == generation_) return true;
+    filter::Judgement judgement = known_before(record.key, record.direction(), record.flow.owner);
+    const filter::Question question = filter::question_of(record.key, judgement.flow.direction, HYPERWARD_RULES_CHANGED,
+                                                          judgement.owner, nullptr, {});
+    judgement.decision = chain_.ask(++last_ticket_, question, guest)->decision;
+    judgements.emplace_back(record.key, remembered(judgement));
     return true;
   }));
   for (const auto& [key, judgement] : judgements) {
@@ -288,6 +428,65 @@ Result<void> Guard::judge_all_again() {
     if (!judged && judged.error().code != Code::kNotFound) return judged;
   }
   return {};
+}
+
+Result<void> Guard::set_modules(const std::vector<ModuleConfig>& wanted) {
+  // What stands in the chain in the order that is wanted can stay there; what follows the first that does not is added
+  // at the end.
+  size_t kept = 0, index = 0;
+  for (; kept < wanted.size(); ++kept, ++index) {
+    while (index < modules_.size() && modules_[index].name != wanted[kept].name) ++index;
+    if (index == modules_.size()) break;
+  }
+  const auto staying = std::span(wanted).first(kept);
+  const auto stays = [&](const ModuleConfig& module) {
+    return std::ranges::find(staying, module.name, &ModuleConfig::name) != staying.end();
+  };
+
+  // All that can fail comes first.
+  std::map<std::string, std::unique_ptr<filter::Module>> loaded;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const bool is_as_it_was = i < kept && std::ranges::find(modules_, wanted[i]) != modules_.end();
+    if (is_as_it_was) continue;
+    HW_TRY(loaded[wanted[i].name], load(wanted[i], config().label()));
+  }
+
+  for (const ModuleConfig& module : modules_)
+    if (!stays(module)) HW_OK(chain_.remove(module.name));
+  for (const ModuleConfig& module : staying)
+    if (auto swapped = loaded.extract(module.name)) HW_OK(chain_.replace(module.name, std::move(swapped.mapped())));
+  for (const ModuleConfig& module : std::span(wanted).subspan(kept))
+    HW_OK(chain_.add(module.name, std::move(loaded[module.name])));
+  const bool are_others = kept != wanted.size() || kept != modules_.size();
+  modules_ = wanted;
+  if (!are_others) {
+    save();
+    return {};
+  }
+  spdlog::info("{}: {} modules are in force", config().label(), modules_.size());
+  return judge_by_others();
+}
+
+std::vector<Guard::GuardedModule> Guard::modules() const {
+  std::vector<GuardedModule> modules;
+  for (const ModuleConfig& config : modules_) {
+    const filter::Module& module = *chain_.find(config.name)->module;
+    modules.push_back({config, module.info(), module.status()});
+  }
+  return modules;
+}
+
+std::string Guard::name_of(uint32_t rule) const {
+  for (const filter::Chain::Entry& entry : chain_.modules())
+    if (filter::is_of_module(rule) && entry.place == filter::place_of(rule))
+      return fmt::format("module {} (code {})", entry.name, filter::code_of(rule));
+  return filter::name_of(rule);
+}
+
+std::string Guard::decider(const filter::Judgement& judgement) const {
+  std::string text = name_of(judgement.decision.rule);
+  if (!judgement.reason.empty()) text += fmt::format(": {}", guest::printable(judgement.reason));
+  return text;
 }
 
 // The table may be older than this guard. Who a flow belongs to was found out in one boot of one virtual machine; the
@@ -339,6 +538,7 @@ void Guard::look_after_guest() {
     if (guest_->kernel().is_running()) return;
     spdlog::warn("{}: the guest's kernel has gone; looking for it again", config().label());
     guest_.reset();
+    chain_.guest_changed();
     if (listener_ != nullptr) listener_->readable(false);
     if (const auto forgotten = forget_flows(); !forgotten)
       spdlog::warn("{}: {}", config().label(), forgotten.error().message);
@@ -356,6 +556,8 @@ void Guard::look_after_guest() {
     return;
   }
   guest_ = *std::move(attached);
+  ++boots_;
+  chain_.guest_changed();
   if (const auto noted = note_boot(); !noted) spdlog::warn("{}: {}", config().label(), noted.error().message);
   save();
   told_unreadable_ = false;
@@ -367,12 +569,15 @@ void Guard::look_after_guest() {
 void Guard::save() const {
   std::map<uint32_t, std::string> run_time;
   for (const filter::StoredText& rule : run_time_) run_time.emplace(static_cast<uint32_t>(rule.id), rule.text);
+  std::map<uint32_t, std::string> modules;
+  for (const filter::Chain::Entry& entry : chain_.modules()) modules.emplace(entry.place, entry.name);
   const GuardState state{.guest = config().label(),
                          .tap = config().tap,
                          .pins = path_.pins(),
                          .config = std::filesystem::absolute(file_.file).string(),
                          .rules = file_.rules,
                          .run_time = std::move(run_time),
+                         .modules = std::move(modules),
                          .generation = generation_,
                          .pid = ::getpid(),
                          .machine = {.qemu = qemu_.pid, .start_time = qemu_.start_time, .boot = boot_}};

@@ -6,12 +6,15 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <future>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/fd.h"
@@ -19,8 +22,8 @@
 #include "daemon/config.h"
 #include "daemon/guest_file.h"
 #include "datapath/datapath.h"
+#include "filter/chain.h"
 #include "filter/filter.h"
-#include "filter/rule_chain.h"
 #include "guest/guest.h"
 #include "policy/rules.h"
 
@@ -57,6 +60,7 @@ class Guard {
   struct Setup {
     GuestFile file;
     std::vector<filter::StoredText> run_time = {};  // rules, the newest first
+    std::vector<ModuleConfig> modules = {};         // in their order
     GuardListener* listener = nullptr;              // outlives the guard
     GuestAccess access = {};
   };
@@ -77,18 +81,31 @@ class Guard {
   [[nodiscard]] Result<void> adopt(GuestFile file);
   // The rules of run time, the newest first. In force for every flow when this returns.
   [[nodiscard]] Result<void> set_run_time(std::span<const filter::StoredText> rules);
+  // The modules, in their order: what is new is loaded, what is other is swapped, what is left out is unloaded. On an
+  // error the modules are those from before. While only swaps happen all flows keep their verdicts, and modules get
+  // their time; else every flow is judged again with its next packet.
+  [[nodiscard]] Result<void> set_modules(const std::vector<ModuleConfig>& modules);
+  struct GuardedModule {
+    ModuleConfig config;
+    filter::ModuleInfo info;
+    filter::ModuleStatus status;
+  };
+  [[nodiscard]] std::vector<GuardedModule> modules() const;
+  // Who decided, in words: "line 7", "module rate (code 1): too many connections".
+  [[nodiscard]] std::string decider(const filter::Judgement& judgement) const;
 
   [[nodiscard]] const Config& config() const { return file_.config; }
-  [[nodiscard]] const filter::RuleChain& rules() const { return rules_; }
+  [[nodiscard]] const filter::RuleChain& rules() const { return chain_.rules(); }
   [[nodiscard]] const vm::Qemu& qemu() const { return qemu_; }
   [[nodiscard]] guest::Guest* guest() { return guest_.get(); }  // nullptr: it cannot be read at the moment
   [[nodiscard]] const datapath::Datapath& path() const { return path_; }
   [[nodiscard]] uint64_t unreadable_flows() const { return unreadable_flows_; }  // met the default for that
+  [[nodiscard]] uint64_t module_faults() const { return module_faults_; }  // frames that met it for a module's sake
 
  private:
   using Attached = Result<std::unique_ptr<guest::Guest>>;
 
-  Guard(Setup setup, vm::Qemu qemu, policy::RuleSet rules, datapath::Datapath path, uint32_t generation);
+  Guard(Setup setup, vm::Qemu qemu, filter::Chain chain, datapath::Datapath path, uint32_t generation);
 
   [[nodiscard]] Result<void> take_over_flows();
   [[nodiscard]] Result<void> note_boot();
@@ -96,13 +113,22 @@ class Guard {
   [[nodiscard]] Result<void> watch();
   [[nodiscard]] Result<bool> handle(int fd);
   [[nodiscard]] Result<void> judge_held();
-  [[nodiscard]] Result<void> judge(const datapath::Held& held);
+  [[nodiscard]] Result<void> judge(const datapath::Held& held, datapath::Kept kept = {});
+  [[nodiscard]] Result<void> queue_up(const datapath::Held& held);
+  [[nodiscard]] Result<void> judge_behind(const packet::FlowKey& key);
+  [[nodiscard]] Result<void> settle(const datapath::Held& held, filter::Judgement judgement, filter::Ruling ruling);
+  [[nodiscard]] Result<void> settle_answered();
+  [[nodiscard]] Result<void> put_back(const datapath::Held& held);
   [[nodiscard]] Result<void> meet_default(const datapath::Held& held);
+  [[nodiscard]] Result<void> meet_default_of_module(const datapath::Held& held);
   [[nodiscard]] Result<void> put_in_force(filter::RuleChain rules);
+  [[nodiscard]] Result<void> judge_by_others();
   [[nodiscard]] Result<void> judge_all_again();
   void tick();
   void look_after_guest();
+  [[nodiscard]] filter::GuestView view() { return {guest_.get(), boots_}; }
   [[nodiscard]] datapath::Judgement remembered(const filter::Judgement& judgement) const;
+  [[nodiscard]] std::string name_of(uint32_t rule) const;
   void log(const filter::Judgement& judgement);
   [[nodiscard]] bool may_log();
   void save() const;
@@ -113,12 +139,23 @@ class Guard {
   GuestAccess access_;
   GuardListener* listener_;
   std::vector<filter::StoredText> run_time_;
-  filter::RuleChain rules_;
+  filter::Chain chain_;
+  std::vector<ModuleConfig> modules_;  // of the chain, in its order
   uint32_t generation_;
   datapath::Datapath path_;
   std::unique_ptr<guest::Guest> guest_;
+  uint64_t boots_ = 0;  // kernels that were found, with this one
+  // Frames that a module in a process of its own is asked about, by ticket, and those of their flows behind them.
+  struct Waiting {
+    datapath::Kept held;
+    filter::Judgement judgement;
+    uint32_t generation = 0;
+  };
+  std::unordered_map<uint64_t, Waiting> waiting_;
+  std::map<packet::FlowKey, std::deque<datapath::Kept>> behind_;
+  uint64_t last_ticket_ = 0;
   std::future<Attached> attaching_;
-  uint64_t unreadable_flows_ = 0;
+  uint64_t unreadable_flows_ = 0, module_faults_ = 0;
   bool told_unreadable_ = false;
   bool interrupted_ = false;  // by the listener
   std::chrono::steady_clock::time_point log_second_;

@@ -298,7 +298,7 @@ bool GuardedGuest::judged(const packet::FlowKey& key, const filter::Judgement& j
   if (judgement.decision.log && flow_events_.take(now, kFlowEventsBurst, kFlowEventsInterval))
     events_.publish(judgement.decision.verdict == policy::Verdict::kDeny ? "flow-denied" : "flow-allowed", name_,
                     {{"flow", packet::to_string(key)},
-                     {"rule", filter::name_of(judgement.decision.rule)},
+                     {"rule", guard_->decider(judgement)},
                      {"owner", guest::to_string(judgement.owner)}});
   watch_->judged(key, judgement, now);
   return watch_->has_cases();

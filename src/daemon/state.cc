@@ -53,6 +53,7 @@ Result<void> save_state(const GuardState& state) {
       {"pid", state.pid},
       {"generation", state.generation},
       {"run_time", state.run_time},
+      {"modules", state.modules},
       {"machine",
        {{"qemu", state.machine.qemu}, {"start_time", state.machine.start_time}, {"boot", state.machine.boot}}}};
   const std::string temporary = path.string() + ".new";
@@ -81,6 +82,7 @@ Result<GuardState> load_state(std::string_view guest) {
     value.at("pid").get_to(state.pid);
     value.at("generation").get_to(state.generation);
     value.at("run_time").get_to(state.run_time);
+    value.at("modules").get_to(state.modules);
     const json& machine = value.at("machine");
     machine.at("qemu").get_to(state.machine.qemu);
     machine.at("start_time").get_to(state.machine.start_time);

@@ -20,7 +20,8 @@ struct GuardState {
   std::string config;                        // the file, absolute
   std::string rules;                         // the text of the file that is in force
   std::map<uint32_t, std::string> run_time;  // rules added at run time, by id
-  uint32_t generation = 0;                   // of these rules
+  std::map<uint32_t, std::string> modules;   // their names, by place: filter/decider.h
+  uint32_t generation = 0;                   // of these rules and modules
   pid_t pid = 0;                             // of the guard; it may have ended since
   // Whose flows these are: the virtual machine, by its process, and its boot; 0: it could not be read yet.
   struct Machine {

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "daemon/flow_owner.h"
+#include "filter/decider.h"
 
 namespace hyperward::daemon {
 namespace {

@@ -8,6 +8,7 @@
 
 #include "daemon/flow_owner.h"
 #include "detect/test_world.h"
+#include "filter/decider.h"
 
 namespace hyperward::daemon {
 namespace {

@@ -64,6 +64,7 @@ void set_timeouts(hw_config& config, const Timeouts& timeouts) {
 
 uint64_t valid_until(const Judgement& judgement, uint64_t now) {
   if (!judgement.lifetime) return 0;
+  if (*judgement.lifetime <= std::chrono::milliseconds(0)) return 1;  // over, also by the clock that the programs read
   return now +
          ns(std::clamp<std::chrono::milliseconds>(*judgement.lifetime, std::chrono::milliseconds(0), kLifetimeMax));
 }

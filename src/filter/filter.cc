@@ -2,19 +2,7 @@
 
 namespace hyperward::filter {
 
-policy::Subject subject_of(const guest::Owner& owner) {
-  policy::Subject subject;
-  subject.uid = owner.uid;
-  subject.gid = owner.gid;
-  if (owner.process) {
-    subject.pid = owner.process->pid;
-    subject.comm = owner.process->comm;
-  }
-  return subject;
-}
-
-Judgement judge(const RuleChain& rules, guest::Guest* guest, Protocol protocol, const Endpoint& local,
-                const Endpoint& remote, Began began) {
+Judgement identify(guest::Guest* guest, Protocol protocol, const Endpoint& local, const Endpoint& remote, Began began) {
   Judgement judgement;
   if (guest != nullptr) judgement.owner = guest->owner(protocol, local, remote);
 
@@ -24,7 +12,6 @@ Judgement judge(const RuleChain& rules, guest::Guest* guest, Protocol protocol, 
                     .protocol = protocol,
                     .local = local,
                     .remote = remote};
-  judgement.decision = rules.decide(judgement.flow, subject_of(judgement.owner));
   return judgement;
 }
 
