@@ -61,6 +61,20 @@ json holders_json(const std::vector<guest::SocketHolder>& holders) {
   return list;
 }
 
+json text_json(const Result<std::string>& text) {
+  return text ? json(*text) : json(nullptr);
+}
+
+json open_sockets_json(const guest::Guest& guest, const guest::Process& process) {
+  json list = json::array();
+  // What cannot be read of a process that is about to end is no error of the list.
+  static_cast<void>(guest.for_each_file(process.task, [&](const guest::OpenFile& file) {
+    if (!file.sock.is_null()) list.push_back({{"fd", file.fd}, {"inode", file.inode}});
+    return false;
+  }));
+  return list;
+}
+
 Result<void> run_ps(const ReadOptions& options) {
   HW_TRY(const auto guest, attach(options.target));
   HW_TRY(const auto processes, guest->processes());
@@ -78,6 +92,9 @@ Result<void> run_ps(const ReadOptions& options) {
                       {"state", std::string(1, process.state)},
                       {"comm", process.comm},
                       {"args", process.args},
+                      {"executable", text_json(guest->executable(process.task))},
+                      {"cgroup", text_json(guest->cgroup(process.task))},
+                      {"sockets", open_sockets_json(*guest, process)},
                       {"kernel_thread", process.kernel_thread},
                       {"threads", process.threads},
                       {"start_time_ns", process.start_time_ns}});

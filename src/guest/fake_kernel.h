@@ -39,7 +39,7 @@ class FakeKernel final : public KernelMemory {
   struct Task {
     List tasks, thread_node;
     uint32_t pid, tgid;
-    uint64_t cred, files, signal, real_parent, group_leader, mm, start_time;
+    uint64_t cred, files, signal, real_parent, group_leader, mm, fs, cgroups, start_time;
     char comm[kCommBytes];
     uint32_t state, exit_state, flags;
   };
@@ -59,7 +59,7 @@ class FakeKernel final : public KernelMemory {
     uint64_t slots;
   };
   struct File {
-    uint64_t inode, cred, private_data, operations;
+    uint64_t inode, cred, private_data, operations, mount, dentry;
   };
   struct Inode {
     uint64_t number;
@@ -81,6 +81,7 @@ class FakeKernel final : public KernelMemory {
     Common common;
     uint64_t socket;
     uint32_t uid, receive_bytes, send_bytes, backlog, backlog_limit, rcv_nxt, copied_seq, write_seq, snd_una, deficit;
+    uint16_t protocol, type;
   };
   struct Hashinfo {
     uint64_t ehash, listeners;
@@ -100,7 +101,7 @@ class FakeKernel final : public KernelMemory {
     List entry;
   };
   struct Mm {
-    uint64_t pgd, arg_start, arg_end, env_end;
+    uint64_t pgd, arg_start, arg_end, env_end, executable;
   };
   struct InterfaceAddress {
     uint64_t node[2];
@@ -173,7 +174,7 @@ class FakeKernel final : public KernelMemory {
     constexpr uint64_t kStack = 0x7fff0000;
     const uint64_t end = kStack + bytes.size();
     auto& mm = at<Task>(task).mm;
-    mm = put(Mm{mm, kStack, end, end + environment.size()}).value;
+    mm = put(Mm{mm, kStack, end, end + environment.size(), 0}).value;
     at<Mm>({mm}).pgd = mm;
     user_[mm] = {kStack, bytes + environment};
   }
@@ -210,6 +211,8 @@ class FakeKernel final : public KernelMemory {
     const GuestVirtual sock = allocate<Sock>();
     auto& common = at<Sock>(sock).common;
     at<Sock>(sock).uid = uid;
+    at<Sock>(sock).protocol = 6;
+    at<Sock>(sock).type = 1;
     common.net = net.value;
     common.state = static_cast<uint8_t>(state);
     common.family = v6 || !local.address.is_v4() ? 10 : 2;
@@ -256,6 +259,8 @@ class FakeKernel final : public KernelMemory {
     const bool connected = remote.port != 0;
     const GuestVirtual sock =
         add_sock(net, local, remote, connected ? TcpState::kEstablished : TcpState::kClose, uid, v6);
+    at<Sock>(sock).protocol = 17;
+    at<Sock>(sock).type = 2;
     const auto& space = at<Net>(net);
     auto& common = at<Sock>(sock).common;
     const uint32_t hash = port_address_hash(bound(local.address), local.port, space.hash_mix);
@@ -273,7 +278,7 @@ class FakeKernel final : public KernelMemory {
     waiters = {address_of(waiters), address_of(waiters)};
     at<Sock>(sock).socket = socket.value;
     const GuestVirtual file =
-        put(File{put(Inode{inode}).value, at<Task>(opener).cred, socket.value, kSocketOperations});
+        put(File{put(Inode{inode}).value, at<Task>(opener).cred, socket.value, kSocketOperations, 0, 0});
     at<Socket>(socket).file = file.value;
     return file;
   }
@@ -293,21 +298,20 @@ class FakeKernel final : public KernelMemory {
     return waiter;
   }
 
-  [[nodiscard]] bool read_user(GuestVirtual page_tables, GuestVirtual address,
-                               std::span<std::byte> out) const override {
-    const auto space = user_.find(page_tables.value);
-    if (space == user_.end()) return false;
-    const auto& [start, text] = space->second;
-    if (address.value < start || address.value - start + out.size() > text.size()) return false;
-    std::memcpy(out.data(), text.data() + (address.value - start), out.size());
-    return true;
-  }
-
  protected:
   [[nodiscard]] bool do_read(GuestVirtual address, std::span<std::byte> out) const override {
     const uint64_t offset = address.value - kBase;
     if (offset > bytes_.size() || out.size() > bytes_.size() - offset) return false;
     std::memcpy(out.data(), bytes_.data() + offset, out.size());
+    return true;
+  }
+  [[nodiscard]] bool do_read_user(GuestVirtual page_tables, GuestVirtual address,
+                                  std::span<std::byte> out) const override {
+    const auto space = user_.find(page_tables.value);
+    if (space == user_.end()) return false;
+    const auto& [start, text] = space->second;
+    if (address.value < start || address.value - start + out.size() > text.size()) return false;
+    std::memcpy(out.data(), text.data() + (address.value - start), out.size());
     return true;
   }
 
@@ -419,6 +423,8 @@ inline Layout FakeKernel::make_layout() {
                  .snd_una = offsetof(Sock, snd_una),
                  .forward_deficit = offsetof(Sock, deficit),
                  .dead_flag = 1,
+                 .protocol = offsetof(Sock, protocol),
+                 .type = offsetof(Sock, type),
                  .extent = {offsetof(Sock, socket), offsetof(Sock, receive_bytes)}};
   layout.net = {.list = offsetof(Net, list),
                 .inum = offsetof(Net, inum),

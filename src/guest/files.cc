@@ -12,6 +12,19 @@ std::optional<File> Files::read(GuestVirtual file) const {
               .operations = copy.pointer(at.operations)};
 }
 
+GuestVirtual Files::sock_of(GuestVirtual address, const File& file) const {
+  Copy<kMaxSmallExtentBytes> socket;
+  if (file.private_data.is_null() || !socket.load(memory_, file.private_data, layout_.socket.extent)) return {};
+  const GuestVirtual sock = socket.pointer(layout_.socket.sock);
+  if (socket.pointer(layout_.socket.file) != address || sock.is_null()) return {};
+  if (memory_.read<GuestVirtual>(sock + layout_.sock.socket) != file.private_data) return {};
+  return sock;
+}
+
+uint64_t Files::inode_number(const File& file) const {
+  return memory_.read<uint64_t>(file.inode + layout_.inode.number).value_or(0);
+}
+
 std::optional<FdTable> Files::table(GuestVirtual files_struct) const {
   const auto& at = layout_.files;
   Copy<kMaxSmallExtentBytes> files;

@@ -39,6 +39,10 @@ class Files {
   Files(const KernelMemory& memory, const Layout& layout) : memory_(memory), layout_(layout) {}
 
   [[nodiscard]] std::optional<File> read(GuestVirtual file) const;
+  // The struct sock of a file that is a socket of any family; null for other files. A socket is known by its pointers:
+  // file -> socket -> file, socket -> sock -> socket.
+  [[nodiscard]] GuestVirtual sock_of(GuestVirtual address, const File& file) const;
+  [[nodiscard]] uint64_t inode_number(const File& file) const;  // 0 when it is unreadable
 
   // Nothing when it is unreadable; a capacity beyond kMaxFds is cut to it.
   [[nodiscard]] std::optional<FdTable> table(GuestVirtual files_struct) const;

@@ -190,6 +190,47 @@ TEST_F(FlowsTest, lists_every_socket_with_its_holders) {
   EXPECT_EQ(listener.holders[1].fd, 5U);
 }
 
+TEST_F(FlowsTest, reads_one_socket_by_its_address) {
+  const GuestVirtual sock = hold(kernel_.add_connection(net_, kLocal, kRemote, TcpState::kEstablished, 33), web_, 4);
+  const auto socket = stack_.inventory.socket(sock);
+  ASSERT_TRUE(socket) << socket.error().message;
+  EXPECT_EQ(socket->protocol, Protocol::kTcp);
+  EXPECT_EQ(socket->state, TcpState::kEstablished);
+  EXPECT_EQ(socket->local, kLocal);
+  EXPECT_EQ(socket->remote, kRemote);
+  EXPECT_EQ(socket->uid, 33U);
+  EXPECT_EQ(socket->inode, 1004U);
+  EXPECT_EQ(stack_.inventory.socket(kernel_.add_udp(net_, kAny)).value().protocol, Protocol::kUdp);
+}
+
+TEST_F(FlowsTest, takes_nothing_else_for_a_socket) {
+  const GuestVirtual sock = kernel_.add_connection(net_, kLocal, kRemote);
+  const auto code = [&](GuestVirtual address) {
+    const auto socket = stack_.inventory.socket(address);
+    return socket ? Code::kSystem : socket.error().code;
+  };
+  EXPECT_EQ(code({0x1234}), Code::kUnreadable);
+  EXPECT_EQ(code(web_), Code::kNotFound);
+  auto& raw = kernel_.at<FakeKernel::Sock>(sock);
+  raw.type = 3;  // SOCK_RAW, of TCP's packets
+  EXPECT_EQ(code(sock), Code::kUnsupported);
+  raw.common.family = 1;  // AF_UNIX
+  EXPECT_EQ(code(sock), Code::kUnsupported);
+  raw.common.net = 0x1234;
+  EXPECT_EQ(code(sock), Code::kNotFound);
+}
+
+TEST_F(FlowsTest, keeps_no_namespace_that_was_half_read) {
+  hold(kernel_.add_connection(net_, kLocal, kRemote, TcpState::kEstablished, 33), web_, 4);
+  for (uint64_t reads = 0; reads < 20; ++reads) {
+    kernel_.limit_reads(reads);
+    static_cast<void>(flows_.owner(Protocol::kTcp, kLocal, kRemote));
+    kernel_.limit_reads(KernelMemory::kUnlimited);
+    EXPECT_EQ(pid_of(flows_.owner(Protocol::kTcp, kLocal, kRemote)), 10U) << reads;
+    kernel_.add_net(static_cast<uint32_t>(reads + 2), 0x77);  // so that the list is read again
+  }
+}
+
 // What a guest's own kernel could do: any byte may be anything. The answers may be wrong, but they come, soon, and
 // nothing outside the guest's memory is touched.
 TEST(HostileMemory, is_survived) {

@@ -18,6 +18,43 @@ Result<std::vector<Socket>> Inventory::sockets() const {
   return sockets;
 }
 
+Result<Socket> Inventory::socket(GuestVirtual address) const {
+  memory_.forget();
+  namespaces_.refresh();
+  SockCommon sock;
+  if (!sock.load(memory_, layout_, address)) return fail(Code::kUnreadable, "no socket is at {:#x}", address.value);
+  // What no namespace has is no socket, or one of another family that no namespace has either.
+  const auto spaces = namespaces_.list();
+  if (std::ranges::find(spaces, sock.net(), &Namespace::net) == spaces.end() || sock.state() == TcpState::kUnknown)
+    return fail(Code::kNotFound, "what is at {:#x} is no socket", address.value);
+  if (sock.family() != kFamilyV4 && sock.family() != kFamilyV6)
+    return fail(Code::kUnsupported, "the socket at {:#x} is of family {}", address.value, sock.family());
+  HW_TRY(const Protocol protocol, protocol_of(sock));
+  Found found = describe(protocol, sock);
+  // TCP's socks are made anew in place: was it the same one all the time?
+  memory_.forget();
+  SockCommon again;
+  if (!again.load(memory_, layout_, address) || !again.same_flow(sock))
+    return fail(Code::kInconsistent, "the socket at {:#x} changed while it was read", address.value);
+  return std::move(found.socket);
+}
+
+Result<Protocol> Inventory::protocol_of(const SockCommon& sock) const {
+  constexpr uint16_t kStream = 1;    // SOCK_STREAM, include/linux/net.h
+  constexpr uint16_t kDatagram = 2;  // SOCK_DGRAM
+  // No struct sock, but a smaller one of TCP's.
+  if (sock.state() == TcpState::kTimeWait || sock.state() == TcpState::kNewSynReceived) return Protocol::kTcp;
+  const auto& at = layout_.sock;
+  if (!at.protocol || !at.type) return fail(Code::kUnsupported, "the kernel's types lack sk_protocol and sk_type");
+  const auto protocol = memory_.read<uint16_t>(sock.address() + *at.protocol);
+  const auto type = memory_.read<uint16_t>(sock.address() + *at.type);
+  if (!protocol || !type) return fail(Code::kUnreadable, "no socket is at {:#x}", sock.address().value);
+  if (*protocol == static_cast<uint16_t>(Protocol::kTcp) && *type == kStream) return Protocol::kTcp;
+  if (*protocol == static_cast<uint16_t>(Protocol::kUdp) && *type == kDatagram) return Protocol::kUdp;
+  return fail(Code::kUnsupported, "the socket at {:#x} is of protocol {}, type {}", sock.address().value, *protocol,
+              *type);
+}
+
 Result<std::vector<Inventory::Found>> Inventory::all() const {
   std::vector<Found> found;
   Budget budget(kMaxSockets);
@@ -68,7 +105,7 @@ void Inventory::describe_open(const SockCommon& sock, Found& found) const {
   const auto file = files_.read(file_address);
   if (!file || file->private_data != socket) return;
   found.file = file_address;
-  found.socket.inode = memory_.read<uint64_t>(file->inode + layout_.inode.number).value_or(0);
+  found.socket.inode = files_.inode_number(*file);
 }
 
 // As /proc/net/tcp and udp count: get_tcp4_sock() in net/ipv4/tcp_ipv4.c, udp4_format_sock() in net/ipv4/udp.c.

@@ -22,6 +22,8 @@ class Inventory {
       : memory_(memory), layout_(layout), namespaces_(namespaces), tcp_(tcp), udp_(udp), tasks_(tasks), files_(files) {}
 
   [[nodiscard]] Result<std::vector<Socket>> sockets() const;
+  // The one at that struct sock, without its holders; see Guest::socket().
+  [[nodiscard]] Result<Socket> socket(GuestVirtual sock) const;
 
  private:
   struct Found {
@@ -30,6 +32,7 @@ class Inventory {
   };
 
   [[nodiscard]] Result<std::vector<Found>> all() const;
+  [[nodiscard]] Result<Protocol> protocol_of(const SockCommon& sock) const;
   [[nodiscard]] Found describe(Protocol protocol, const SockCommon& sock) const;
   void describe_open(const SockCommon& sock, Found& found) const;
   void measure_queues(const SockCommon& sock, Socket& socket) const;

@@ -2,6 +2,9 @@
 //
 // A read gives a copy or fails; the copy may be torn or forged, and the guest may have moved on meanwhile. So a walk
 // reads a struct once, decides by the copy, and confirms what it found by back-pointers.
+//
+// Reads may be limited: once the limit is reached every further one fails, as one that finds no memory does, and so
+// each walk ends soon. What it then gives may be less than there is, and refused() tells.
 #pragma once
 
 #include <algorithm>
@@ -29,8 +32,7 @@ class KernelMemory {
 
   // All of `out`, or false with `out` unspecified.
   [[nodiscard]] bool read(GuestVirtual address, std::span<std::byte> out) const {
-    ++reads_;
-    return do_read(address, out);
+    return afford(out.size()) && do_read(address, out);
   }
   template <typename T>
     requires std::is_trivially_copyable_v<T>
@@ -41,18 +43,43 @@ class KernelMemory {
   }
 
   // The user memory of the process whose mm->pgd is `page_tables`.
-  [[nodiscard]] virtual bool read_user(GuestVirtual page_tables, GuestVirtual address,
-                                       std::span<std::byte> out) const = 0;
+  [[nodiscard]] bool read_user(GuestVirtual page_tables, GuestVirtual address, std::span<std::byte> out) const {
+    return afford(out.size()) && do_read_user(page_tables, address, out);
+  }
   // Drops what is cached below, so that what is read next is the guest as it is now.
   virtual void forget() const {}
 
   [[nodiscard]] uint64_t reads() const { return reads_; }
 
+  static constexpr uint64_t kUnlimited = UINT64_MAX;
+  // What may be read from now on, in reads; one of a page or more counts once more for each page.
+  void limit_reads(uint64_t reads) const {
+    left_ = reads;
+    refused_ = false;
+  }
+  [[nodiscard]] bool is_limited() const { return left_ != kUnlimited; }
+  // Has a read failed for the limit since that was set?
+  [[nodiscard]] bool refused() const { return refused_; }
+
  protected:
   [[nodiscard]] virtual bool do_read(GuestVirtual address, std::span<std::byte> out) const = 0;
+  [[nodiscard]] virtual bool do_read_user(GuestVirtual page_tables, GuestVirtual address,
+                                          std::span<std::byte> out) const = 0;
 
  private:
+  [[nodiscard]] bool afford(size_t size_bytes) const {
+    ++reads_;
+    if (left_ == kUnlimited) return true;
+    const uint64_t cost = 1 + size_bytes / memory::kPageSize;
+    refused_ = refused_ || cost > left_;
+    if (refused_) return false;
+    left_ -= cost;
+    return true;
+  }
+
   mutable uint64_t reads_ = 0;
+  mutable uint64_t left_ = kUnlimited;
+  mutable bool refused_ = false;
 };
 
 // The part of a struct that holds the fields of interest: bytes [begin, end).

@@ -1,63 +1,11 @@
 #include "guest/layout.h"
 
-#include <initializer_list>
-#include <string>
-#include <utility>
 #include <vector>
+
+#include "guest/resolver.h"
 
 namespace hyperward::guest {
 namespace {
-
-// Asks for fields one after the other and remembers what was missing, so that one Error names it all.
-class Resolver {
- public:
-  explicit Resolver(const kernel::Types& types) : types_(types) {}
-
-  uint32_t offset(std::string_view type, std::string_view path) { return field(type, path).offset_bytes; }
-
-  kernel::Field field(std::string_view type, std::string_view path) {
-    if (const auto found = types_.field(type, path)) return *found;
-    missing_.push_back(fmt::format("{}.{}", type, path));
-    return {};
-  }
-
-  std::optional<uint32_t> maybe(std::string_view type, std::string_view path) const {
-    if (const auto found = types_.field(type, path)) return found->offset_bytes;
-    return std::nullopt;
-  }
-
-  // The first of the names that the type has.
-  uint32_t offset_of_either(std::string_view type, std::string_view path, std::string_view other_path) {
-    if (const auto found = maybe(type, path)) return *found;
-    return offset(type, other_path);
-  }
-
-  uint32_t size_of(std::string_view type) {
-    if (const auto size_bytes = types_.size_of(type)) return *size_bytes;
-    missing_.emplace_back(type);
-    return 0;
-  }
-
-  void require_fits(std::string_view what, const Extent& extent, size_t capacity_bytes) {
-    if (extent.size_bytes() > capacity_bytes)
-      missing_.push_back(fmt::format("{} within {} bytes", what, capacity_bytes));
-  }
-
-  Result<void> finish() const {
-    if (missing_.empty()) return {};
-    return fail(Code::kUnsupported, "the kernel's types lack {}", fmt::join(missing_, ", "));
-  }
-
- private:
-  const kernel::Types& types_;
-  std::vector<std::string> missing_;
-};
-
-Extent extent_of(std::initializer_list<std::pair<uint32_t, uint32_t>> fields) {
-  Extent extent;
-  for (const auto& [offset, size_bytes] : fields) extent.cover(offset, size_bytes);
-  return extent;
-}
 
 void resolve_task(Resolver& find, Layout& layout) {
   auto& task = layout.task;
@@ -185,6 +133,8 @@ void resolve_sockets(Resolver& find, const kernel::Types& types, Layout& layout)
   sock.snd_una = find.offset("tcp_sock", "snd_una");
   sock.forward_deficit = find.offset("udp_sock", "forward_deficit");
   sock.dead_flag = uint64_t{1} << (static_cast<uint64_t>(types.enumerator("SOCK_DEAD").value_or(0)) & 63);
+  sock.protocol = find.maybe_whole("sock", "sk_protocol");
+  sock.type = find.maybe_whole("sock", "sk_type");
   sock.extent = extent_of({{sock.socket, 8}, {sock.uid, 4}});
   find.require_fits("sock's fields", sock.extent, kMaxSmallExtentBytes);
 }

@@ -71,7 +71,9 @@ struct Layout {
     uint32_t rcv_nxt, copied_seq, write_seq, snd_una;  // of tcp_sock
     uint32_t forward_deficit;                          // of udp_sock
     uint64_t dead_flag;                                // 1 << SOCK_DEAD in common.flags
-    Extent extent;                                     // socket and uid
+    // Bit fields, and so absent here, before 5.6 (bf9765145b85 "sock: Make sk_protocol a 16-bit value").
+    std::optional<uint32_t> protocol, type;
+    Extent extent;  // socket and uid
   } sock{};
 
   struct Net {

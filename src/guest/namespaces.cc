@@ -64,6 +64,7 @@ void Namespaces::refresh() {
     ends_ = {};  // so that the next look-up reads the list again
     memory_.forget();
   }
+  if (memory_.refused()) ends_ = {};  // what could not be read must not be taken for what there is
 }
 
 }  // namespace hyperward::guest

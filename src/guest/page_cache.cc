@@ -1,7 +1,6 @@
 #include "guest/page_cache.h"
 
 #include <algorithm>
-#include <vector>
 
 namespace hyperward::guest {
 namespace {
@@ -66,10 +65,8 @@ Result<PageCacheLayout> PageCacheLayout::resolve(const kernel::Types& types, con
 }
 
 Result<GuestVirtual> PageCache::root() const {
-  std::optional<Task> first;
-  HW_TRY(const std::vector<Task> processes, tasks_.all());
-  if (!processes.empty()) first = processes.front();
-  if (!first || first->tgid != 1) return fail(Code::kNotFound, "the guest has no first process yet");
+  const auto first = tasks_.first();
+  if (!first) return fail(Code::kNotFound, "the guest has no first process yet");
   const auto fs = memory_.read<GuestVirtual>(first->address + at_.task_fs);
   const auto dentry = fs ? memory_.read<GuestVirtual>(*fs + at_.root_dentry) : std::nullopt;
   if (!dentry) return fail(Code::kUnreadable, "the first process's root directory is not there");

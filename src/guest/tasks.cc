@@ -37,6 +37,48 @@ std::optional<Task> Tasks::read(GuestVirtual address) const {
   return task;
 }
 
+Result<std::optional<Task>> TaskWalk::next() {
+  while (here_.is_null() ? step_back() : true) {
+    if (next_ == head_) return std::nullopt;
+    const auto task = tasks_.read(next_ - layout_.task.tasks);
+    if (task && task->previous == here_) {
+      // A thread that execs takes the place, the pid and the age of its leader (de_thread() in fs/exec.c).
+      const bool again =
+          visited_ != 0 && latest(0).tgid == task->tgid && latest(0).start_time_ns == task->start_time_ns;
+      if (visited_ == Tasks::kMaxTasks)
+        return fail(Code::kLimit, "the task list has more than {} tasks", Tasks::kMaxTasks);
+      trail_[visited_++ % kTrail] = {next_, task->tgid, task->start_time_ns};
+      here_ = std::exchange(next_, task->next);
+      if (again) continue;
+      return task;
+    }
+    if (++steps_back_ > kMaxStepsBack || memory_.refused()) break;
+    memory_.forget();
+    if (!step_back()) break;
+  }
+  if (visited_ == 0 && here_.is_null())
+    return fail(Code::kUnreadable, "init_task's list {:#x} is not there", head_.value);
+  return fail(Code::kInconsistent, "the task list changed, or does not link up, at {:#x}", next_.value);
+}
+
+// To the last task of the trail that is still linked, or to where the list begins if all of the trail is known.
+bool TaskWalk::step_back() {
+  for (size_t back = 0; back < std::min(visited_, kTrail); ++back) {
+    const Visited& seen = latest(back);
+    const auto task = tasks_.read(seen.node - layout_.task.tasks);
+    if (!task || task->tgid != seen.tgid || task->start_time_ns != seen.start_time_ns) continue;
+    if (memory_.read<GuestVirtual>(task->previous) != seen.node) continue;
+    here_ = seen.node;
+    next_ = task->next;
+    return true;
+  }
+  const auto first = memory_.read<GuestVirtual>(head_);
+  if (!first || visited_ > kTrail) return false;
+  here_ = head_;
+  next_ = *first;
+  return true;
+}
+
 // A writer of the list is at work: give it a moment. In a dump, or when its vCPU sleeps, the wait ends by its limit;
 // the back-pointers are what the walk relies on.
 void Tasks::wait_for_writer() const {
@@ -48,30 +90,27 @@ void Tasks::wait_for_writer() const {
   }
 }
 
-Result<std::vector<Task>> Tasks::walk_once() const {
-  const GuestVirtual head = roots_.init_task + layout_.task.tasks;
+Result<std::vector<Task>> Tasks::all() const {
   std::vector<Task> tasks;
-  auto node = memory_.read<GuestVirtual>(head);
-  for (GuestVirtual before = head; node && *node != head; before = std::exchange(*node, tasks.back().next)) {
-    if (tasks.size() == kMaxTasks) return fail(Code::kLimit, "the task list has more than {} tasks", kMaxTasks);
-    const auto task = read(*node - layout_.task.tasks);
-    if (!task) return fail(Code::kInconsistent, "the task list leads to {:#x}, which is no task", node->value);
-    if (task->previous != before)
-      return fail(Code::kInconsistent, "the task list changed near pid {} ({:#x})", task->tgid, node->value);
-    tasks.push_back(*task);
-  }
-  if (!node) return fail(Code::kUnreadable, "init_task at {:#x} is not there", roots_.init_task.value);
+  HW_OK(for_each([&](const Task& task) {
+    tasks.push_back(task);
+    return false;
+  }));
   return tasks;
 }
 
-Result<std::vector<Task>> Tasks::all() const {
-  for (int restart = 0;; ++restart) {
-    wait_for_writer();
-    auto tasks = walk_once();
-    const bool again = !tasks && tasks.error().code == Code::kInconsistent && restart < kMaxRestarts;
-    if (!again) return tasks;
-    memory_.forget();
-  }
+std::optional<Task> Tasks::first() const {
+  const auto node = memory_.read<GuestVirtual>(roots_.init_task + layout_.task.tasks);
+  const auto task = node ? read(*node - layout_.task.tasks) : std::nullopt;
+  return task && task->tgid == 1 ? task : std::nullopt;
+}
+
+Result<Task> Tasks::process_at(GuestVirtual leader) const {
+  const auto task = read(leader);
+  const GuestVirtual node = leader + layout_.task.tasks;
+  if (!task || task->leader != leader || memory_.read<GuestVirtual>(task->previous) != node)
+    return fail(Code::kNotFound, "no process runs at {:#x}", leader.value);
+  return *task;
 }
 
 uint32_t Tasks::thread_count(const Task& leader) const {
@@ -149,7 +188,8 @@ std::vector<std::string> Tasks::arguments(GuestVirtual mm) const {
 }
 
 Process Tasks::describe(const Task& task) const {
-  Process process{.pid = task.tgid,
+  Process process{.task = task.address,
+                  .pid = task.tgid,
                   .state = state_of(task),
                   .comm = std::string(task.name()),
                   .args = {},
@@ -164,11 +204,39 @@ Process Tasks::describe(const Task& task) const {
     process.effective_uid = cred.at<uint32_t>(at.euid);
     process.effective_gid = cred.at<uint32_t>(at.egid);
   }
-  const auto flags = memory_.read<uint32_t>(task.address + layout_.task.flags);
-  process.kernel_thread = flags && (*flags & kKernelThreadFlag) != 0;
-  const auto mm = memory_.read<GuestVirtual>(task.address + layout_.task.mm);
-  if (!process.kernel_thread && mm && !mm->is_null()) process.args = arguments(*mm);
+  process.kernel_thread = is_kernel_thread(task);
+  if (const auto mm = memory_of(task)) process.args = arguments(*mm);
   return process;
+}
+
+TaskInfo Tasks::summarize(const Task& task) const {
+  TaskInfo info{.address = task.address,
+                .pid = task.tgid,
+                .comm = std::string(task.name()),
+                .start_time_ns = task.start_time_ns,
+                .kernel_thread = is_kernel_thread(task)};
+  if (const auto parent = read(task.real_parent)) {
+    info.parent = parent->leader;
+    info.parent_pid = parent->tgid;
+  }
+  const auto& at = layout_.cred;
+  Copy<kMaxSmallExtentBytes> cred;
+  if (cred.load(memory_, task.cred, at.extent)) {
+    info.uid = cred.at<uint32_t>(at.uid);
+    info.gid = cred.at<uint32_t>(at.gid);
+  }
+  return info;
+}
+
+bool Tasks::is_kernel_thread(const Task& task) const {
+  const auto flags = memory_.read<uint32_t>(task.address + layout_.task.flags);
+  return flags && (*flags & kKernelThreadFlag) != 0;
+}
+
+std::optional<GuestVirtual> Tasks::memory_of(const Task& task) const {
+  const auto mm = memory_.read<GuestVirtual>(task.address + layout_.task.mm);
+  if (!mm || mm->is_null() || is_kernel_thread(task)) return std::nullopt;
+  return *mm;
 }
 
 }  // namespace hyperward::guest

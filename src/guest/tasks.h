@@ -2,7 +2,9 @@
 //
 // init_task.tasks links the leader of every thread group, oldest first. The guest adds and removes tasks while we
 // walk, so each step is confirmed by its back-pointer (next->prev == here: a task that left the list has its `prev`
-// poisoned, include/linux/rculist.h), and a walk that fails the test starts again.
+// poisoned, include/linux/rculist.h). A walk that fails the test goes back to the last task that it has seen and that
+// is still linked, and on from there. New tasks join at the end and none changes its place, so nothing is seen twice
+// and nothing is left out that was there all the time.
 #pragma once
 
 #include <array>
@@ -38,12 +40,47 @@ struct Task {
   [[nodiscard]] bool leads_group() const { return pid == tgid; }
 };
 
+class Tasks;
+
+// Stands in the task list and goes through it task by task.
+class TaskWalk {
+ public:
+  static constexpr size_t kTrail = 64;       // tasks it could go back to
+  static constexpr int kMaxStepsBack = 256;  // of one walk
+
+  TaskWalk(const KernelMemory& memory, const Layout& layout, const Roots& roots, const Tasks& tasks)
+      : memory_(memory), layout_(layout), tasks_(tasks), head_(roots.init_task + layout.task.tasks) {}
+
+  // The next process, oldest first, without the idle task; nothing at the end. kInconsistent when the list kept
+  // changing or does not link up, kLimit beyond Tasks::kMaxTasks.
+  [[nodiscard]] Result<std::optional<Task>> next();
+
+ private:
+  struct Visited {
+    GuestVirtual node;
+    uint32_t tgid = 0;
+    uint64_t start_time_ns = 0;
+  };
+
+  [[nodiscard]] bool step_back();
+  [[nodiscard]] const Visited& latest(size_t back) const { return trail_[(visited_ - 1 - back) % kTrail]; }
+
+  const KernelMemory& memory_;
+  const Layout& layout_;
+  const Tasks& tasks_;
+  GuestVirtual head_;
+  GuestVirtual here_{};  // the node it stands on; null before the first step
+  GuestVirtual next_{};
+  size_t visited_ = 0;
+  int steps_back_ = 0;
+  std::array<Visited, kTrail> trail_{};
+};
+
 class Tasks {
  public:
   static constexpr size_t kMaxTasks = 1 << 18;
   static constexpr size_t kMaxThreads = 1 << 16;  // of one process
   static constexpr uint32_t kMaxPid = 1 << 22;    // PID_MAX_LIMIT, include/linux/threads.h
-  static constexpr int kMaxRestarts = 16;
   static constexpr int kMaxLockLooks = 256;
   static constexpr size_t kMaxArgumentsBytes = 1 << 16;
 
@@ -53,8 +90,22 @@ class Tasks {
   // Nothing when it is unreadable or its numbers cannot be a task's.
   [[nodiscard]] std::optional<Task> read(GuestVirtual task) const;
 
-  // Every process, oldest first, without the idle task. kInconsistent when the list kept changing or does not link up,
-  // kLimit beyond kMaxTasks.
+  // Process 1; nothing before it is made.
+  [[nodiscard]] std::optional<Task> first() const;
+  // The process whose leader's task_struct lies there, if the task list links it, or the idle task; kNotFound else. So
+  // no address that was made up gets further than here.
+  [[nodiscard]] Result<Task> process_at(GuestVirtual leader) const;
+
+  // Visits every process as a TaskWalk does, and ends with its errors.
+  template <typename Visit>  // bool(const Task&): true to stop
+  [[nodiscard]] Result<void> for_each(Visit&& visit) const {
+    wait_for_writer();
+    TaskWalk walk(memory_, layout_, roots_, *this);
+    while (true) {
+      HW_TRY(const std::optional<Task> task, walk.next());
+      if (!task || visit(*task)) return {};
+    }
+  }
   [[nodiscard]] Result<std::vector<Task>> all() const;
 
   // The processes that started last, newest first, `limit` at most; fewer when the list changes under it.
@@ -77,9 +128,14 @@ class Tasks {
   [[nodiscard]] uint32_t thread_count(const Task& leader) const;
 
   [[nodiscard]] Process describe(const Task& task) const;
+  [[nodiscard]] TaskInfo summarize(const Task& task) const;  // less than describe(), in four reads
+
+  // It may use a process's memory for a while, and is none all the same.
+  [[nodiscard]] bool is_kernel_thread(const Task& task) const;
+  // Its mm_struct; nothing for a kernel thread and for a process that has exited.
+  [[nodiscard]] std::optional<GuestVirtual> memory_of(const Task& task) const;
 
  private:
-  [[nodiscard]] Result<std::vector<Task>> walk_once() const;
   void wait_for_writer() const;
   [[nodiscard]] char state_of(const Task& task) const;
   [[nodiscard]] std::vector<std::string> arguments(GuestVirtual mm) const;

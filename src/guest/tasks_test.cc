@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <random>
+#include <map>
 
 #include "guest/fake_kernel.h"
 
@@ -40,6 +40,97 @@ TEST_F(TasksTest, leaves_out_a_process_that_ended) {
   kernel_.add_process(1, "init", 0);
   kernel_.end_process(kernel_.add_process(2, "gone", 0));
   EXPECT_THAT(pids(), ElementsAre(1));
+}
+
+TEST_F(TasksTest, shows_each_process_once_while_others_end_and_start) {
+  std::map<uint32_t, GuestVirtual> tasks;
+  for (uint32_t pid = 1; pid <= 9; ++pid) tasks[pid] = kernel_.add_process(pid, "p", 0);
+  std::vector<uint32_t> seen;
+  const auto walk = tasks_.for_each([&](const Task& task) {
+    seen.push_back(task.tgid);
+    if (task.tgid == 5)
+      for (const uint32_t gone : {3U, 4U, 5U, 6U}) kernel_.end_process(tasks[gone]);
+    if (task.tgid == 7) kernel_.add_process(10, "new", 0);
+    return false;
+  });
+  ASSERT_TRUE(walk) << walk.error().message;
+  EXPECT_THAT(seen, ElementsAre(1, 2, 3, 4, 5, 7, 8, 9, 10));
+}
+
+TEST_F(TasksTest, begins_again_only_where_all_it_has_shown_is_known) {
+  std::vector<GuestVirtual> tasks;
+  const auto end_all_up_to = [&](size_t count) {
+    std::vector<uint32_t> seen;
+    const auto walk = tasks_.for_each([&](const Task& task) {
+      seen.push_back(task.tgid);
+      if (seen.size() == count)
+        for (size_t i = 0; i < count; ++i) kernel_.end_process(tasks[i]);
+      return false;
+    });
+    return walk ? seen.size() : 0;
+  };
+  for (uint32_t pid = 1; pid <= 2 * TaskWalk::kTrail + 10; ++pid) tasks.push_back(kernel_.add_process(pid, "p", 0));
+  EXPECT_EQ(end_all_up_to(TaskWalk::kTrail), tasks.size());
+  tasks.erase(tasks.begin(), tasks.begin() + TaskWalk::kTrail);
+  EXPECT_EQ(end_all_up_to(TaskWalk::kTrail + 1), 0U);
+}
+
+TEST_F(TasksTest, shows_a_process_once_whose_thread_takes_its_place) {
+  kernel_.add_process(1, "init", 0);
+  const GuestVirtual leader = kernel_.add_process(2, "java", 0);
+  kernel_.add_process(3, "last", 0);
+  std::vector<uint32_t> seen;
+  ASSERT_TRUE(tasks_.for_each([&](const Task& task) {
+    seen.push_back(task.tgid);
+    if (task.tgid != 2) return false;
+    const GuestVirtual thread = kernel_.put(kernel_.at<FakeKernel::Task>(leader));
+    auto& node = kernel_.at<FakeKernel::Task>(thread).tasks;
+    kernel_.at<FakeKernel::List>({node.next}).previous = kernel_.address_of(node);
+    kernel_.at<FakeKernel::List>({node.previous}).next = kernel_.address_of(node);
+    kernel_.at<FakeKernel::Task>(leader).tasks.previous = FakeKernel::kPoison;
+    return false;
+  }));
+  EXPECT_THAT(seen, ElementsAre(1, 2, 3));
+}
+
+TEST_F(TasksTest, stops_when_the_visitor_says_so) {
+  for (uint32_t pid = 1; pid <= 3; ++pid) kernel_.add_process(pid, "p", 0);
+  int seen = 0;
+  EXPECT_TRUE(tasks_.for_each([&](const Task& task) { return ++seen, task.tgid == 2; }));
+  EXPECT_EQ(seen, 2);
+}
+
+TEST_F(TasksTest, knows_a_process_by_its_address) {
+  const GuestVirtual task = kernel_.add_process(7, "nc", 1000);
+  EXPECT_EQ(tasks_.process_at(task).value().tgid, 7U);
+  EXPECT_EQ(tasks_.process_at(kernel_.roots.init_task).value().tgid, 0U);
+}
+
+TEST_F(TasksTest, knows_no_process_where_none_is_linked) {
+  const GuestVirtual task = kernel_.add_process(7, "nc", 1000);
+  const GuestVirtual forged = kernel_.put(kernel_.at<FakeKernel::Task>(task));
+  kernel_.at<FakeKernel::Task>(forged).group_leader = forged.value;
+  kernel_.end_process(task);
+  for (const GuestVirtual address : {task, forged, task + 8, GuestVirtual{}, GuestVirtual{UINT64_MAX}}) {
+    const auto process = tasks_.process_at(address);
+    ASSERT_FALSE(process) << address.value;
+    EXPECT_EQ(process.error().code, Code::kNotFound);
+  }
+}
+
+TEST_F(TasksTest, summarizes_a_process_with_the_way_to_its_parent) {
+  const GuestVirtual parent = kernel_.add_process(1, "init", 0);
+  const GuestVirtual task = kernel_.add_process(42, "nc", 1000, parent);
+  const TaskInfo info = tasks_.summarize(tasks_.read(task).value());
+  EXPECT_EQ(info.address, task);
+  EXPECT_EQ(info.parent, parent);
+  EXPECT_EQ(info.pid, 42U);
+  EXPECT_EQ(info.parent_pid, 1U);
+  EXPECT_EQ(info.uid, 1000U);
+  EXPECT_EQ(info.gid, 1000U);
+  EXPECT_EQ(info.comm, "nc");
+  EXPECT_EQ(info.start_time_ns, 42000U);
+  EXPECT_FALSE(info.kernel_thread);
 }
 
 TEST_F(TasksTest, ends_in_an_error_when_the_list_is_a_cycle) {

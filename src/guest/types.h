@@ -14,6 +14,7 @@ namespace hyperward::guest {
 
 // A process (thread group), by the numbers of the guest's initial pid and user namespaces.
 struct Process {
+  memory::GuestVirtual task{};  // struct task_struct of the thread group's leader
   uint32_t pid = 0;
   uint32_t parent_pid = 0;
   uint32_t uid = 0;  // real
@@ -26,6 +27,27 @@ struct Process {
   uint64_t start_time_ns = 0;     // on the guest's monotonic clock; with pid it names one process for ever
   bool kernel_thread = false;
   uint32_t threads = 0;
+};
+
+// What a look at the task list tells of a process; the rest is asked for by its address.
+struct TaskInfo {
+  memory::GuestVirtual address{};  // struct task_struct of the thread group's leader
+  memory::GuestVirtual parent{};   // the parent's, for Guest::task_at(); the idle task, pid 0, is its own
+  uint32_t pid = 0;
+  uint32_t parent_pid = 0;
+  uint32_t uid = 0;  // real
+  uint32_t gid = 0;
+  std::string comm;            // at most 15 bytes of the guest's choice: see printable()
+  uint64_t start_time_ns = 0;  // on the guest's monotonic clock; with pid it names one process for ever
+  bool kernel_thread = false;
+};
+
+// A file that a process has open.
+struct OpenFile {
+  uint32_t fd = 0;
+  memory::GuestVirtual file{};  // struct file
+  uint64_t inode = 0;           // number within its file system
+  memory::GuestVirtual sock{};  // struct sock, for Guest::socket(); null: the file is no socket
 };
 
 // Names one process among all that this guest ever ran since its boot.

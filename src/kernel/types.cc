@@ -265,7 +265,8 @@ std::optional<Field> Types::field_of(uint32_t id, std::string_view path) const {
   return Field{.offset_bytes = static_cast<uint32_t>(offset),
                .size_bytes = static_cast<uint32_t>(*size),
                .bit_offset = bit_offset,
-               .bit_size = static_cast<uint8_t>(place.bit_size)};
+               .bit_size = static_cast<uint8_t>(place.bit_size),
+               .is_pointer = record(strip(place.type)).kind == kPtr};
 }
 
 Result<Field> Types::field(std::string_view type, std::string_view path) const {

@@ -20,6 +20,7 @@ struct Field {
   uint32_t size_bytes = 0;  // of a bit field: of the bytes that hold it
   uint8_t bit_offset = 0;   // of a bit field: from the lowest bit at offset_bytes
   uint8_t bit_size = 0;     // 0: no bit field
+  bool is_pointer = false;
 };
 
 class Types {

@@ -51,6 +51,8 @@ TEST(Types, gives_sizes_of_arrays_pointers_and_structs) {
   EXPECT_EQ(types.field("sock", "sk_name")->size_bytes, 16U);
   EXPECT_EQ(types.field("sock", "sk_next")->size_bytes, 8U);
   EXPECT_EQ(types.field("sock", "__sk_common")->size_bytes, 16U);
+  EXPECT_TRUE(types.field("sock", "sk_next")->is_pointer);
+  EXPECT_FALSE(types.field("sock", "sk_name")->is_pointer);
   EXPECT_EQ(types.size_of("sock"), 64U);
   EXPECT_EQ(types.size_of("__be16"), 2U);
 }

@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import time
 import unittest
 
 import hyperward
@@ -19,6 +20,18 @@ from guest import Guest
 from initramfs import USERS
 
 LOAD = "load -s 300 -p 35"
+# Programs that are not where they were, and one in a control group of its own. Each sleeps until the guest ends.
+PLACES = {
+    "bind": "mkdir /tmp/a /tmp/b; cp /bin/busybox /tmp/a; mount --bind /tmp/a /tmp/b; /tmp/b/busybox sleep 9999 &",
+    "deleted": "mkdir /tmp/c; cp /bin/busybox /tmp/c; /tmp/c/busybox sleep 9999 & sleep 1; rm /tmp/c/busybox",
+    "moved": "mkdir /tmp/d; cp /bin/busybox /tmp/d; /tmp/d/busybox sleep 9999 & sleep 1; mv /tmp/d /tmp/e",
+    "fileless": "fileless /bin/busybox sleep 9999 &",
+    "group": "G=/sys/fs/cgroup/system.slice/cron.service; mkdir -p $G; sleep 9999 & echo $! >$G/cgroup.procs",
+}  # fmt: skip
+EXECUTABLES_AMONG = {
+    "/tmp/b/busybox", "/tmp/c/busybox (deleted)", "/tmp/e/busybox", "/memfd:fileless (deleted)", "/bin/busybox",
+}  # fmt: skip
+CGROUP_AMONG = "/system.slice/cron.service"
 SOCKETS_LEAST = 200
 PROCESSES_LEAST = 70
 HELD_SOCKETS_LEAST = 180
@@ -35,6 +48,9 @@ class Subject:
         try:
             with Guest(kernel, **machine) as guest:
                 guest.start(LOAD)
+                for command in PLACES.values():
+                    guest.must(f"({command}) >/dev/null 2>&1")
+                time.sleep(1)
                 self.before = truth.parse(guest.must("exec snapshot"))
                 guest.pause()
                 ways = {access: ["--pid", guest.pid, "--access", access] for access in accesses}
@@ -128,6 +144,28 @@ class Claims:
             self.assertEqual(seen["comm"], true.comm)
         if true.comm.startswith("load"):  # it stands still; others may run at one moment and sleep at the next
             self.assertEqual(seen["state"], true.state)
+
+    def test_ps_has_the_program_and_the_control_group_of_every_process(self):
+        processes = self.subject.before.processes
+        self.assertLessEqual(EXECUTABLES_AMONG, {process.executable for process in processes.values()})
+        self.assertIn(CGROUP_AMONG, {process.cgroup for process in processes.values()})
+        for way, answer in self.subject.ps.items():
+            found = {process["pid"]: process for process in answer}
+            for pid in processes.keys() & self.subject.after.processes.keys():
+                seen, true = found[pid], processes[pid]
+                with self.subTest(way=way, true=true):
+                    self.assertEqual((seen["executable"], seen["cgroup"]), (true.executable, true.cgroup))
+
+    def test_ps_has_the_open_sockets_of_every_process(self):
+        before, after = self.subject.before, self.subject.after
+        self.assertGreaterEqual(sum(map(len, before.holders.values())), HELD_SOCKETS_LEAST)
+        for way, answer in self.subject.ps.items():
+            for process in answer:
+                pid = process["pid"]
+                if before.sockets_of(pid) == after.sockets_of(pid):
+                    with self.subTest(way=way, pid=pid, comm=process["comm"]):
+                        seen = {(socket["fd"], socket["inode"]) for socket in process["sockets"]}
+                        self.assertEqual(seen, before.sockets_of(pid))
 
     def test_ps_has_no_process_that_the_guest_has_not(self):
         known = self.subject.before.processes.keys() | self.subject.after.processes.keys()

@@ -20,6 +20,8 @@ class Process:
     comm: str = ""
     threads: int = 0
     args: list[str] = field(default_factory=list)
+    executable: str | None = None  # kernel threads have none
+    cgroup: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Truth:
     def netns_of_init(self) -> int:
         return self.netns[1]
 
+    def sockets_of(self, pid: int) -> set[tuple[int, int]]:
+        """(fd, inode) of the sockets it has open, of any family."""
+        return {(fd, inode) for inode, holders in self.holders.items() for holder, fd in holders if holder == pid}
+
     def held_by(self, socket: Socket) -> set[tuple[int, int]]:
         return self.holders.get(socket.inode, set())
 
@@ -68,6 +74,12 @@ def parse(text: str) -> Truth:
         elif kind == "status":
             pid, _, value = rest.partition(" ")
             _status(processes.setdefault(int(pid), Process(int(pid))), value)
+        elif kind == "exe":
+            pid, _, value = rest.partition(" ")
+            processes[int(pid)].executable = value
+        elif kind == "cgroup":
+            pid, _, value = rest.partition(" ")
+            processes[int(pid)].cgroup = value
         elif kind == "arg":
             pid, _, value = rest.partition(" ")
             processes[int(pid)].args.append(_unescaped(value))

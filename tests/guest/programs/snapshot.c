@@ -2,6 +2,8 @@
 //
 //   status PID NAME VALUE...          chosen lines of /proc/PID/status
 //   arg PID TEXT                      one line per argument, \n and \ escaped
+//   exe PID PATH                      readlink of exe; none for kernel threads
+//   cgroup PID PATH                   of the unified hierarchy
 //   netns PID INODE                   readlink of ns/net
 //   fd PID FD INODE                   file descriptors that are sockets
 //   net INODE tcp|tcp6|udp|udp6 LINE  lines of /proc/PID/net/*, once per network namespace
@@ -44,6 +46,23 @@ static void arguments(const char* pid) {
       putchar(c);
   }
   if (inside) putchar('\n');
+  fclose(file);
+}
+
+static void executable(const char* pid) {
+  char path[300], target[4096];
+  snprintf(path, sizeof path, "/proc/%s/exe", pid);
+  ssize_t n = readlink(path, target, sizeof target - 1);
+  if (n > 0) printf("exe %s %.*s\n", pid, (int)n, target);
+}
+
+static void cgroup(const char* pid) {
+  char path[300], line[4200];
+  snprintf(path, sizeof path, "/proc/%s/cgroup", pid);
+  FILE* file = fopen(path, "r");
+  if (!file) return;
+  while (fgets(line, sizeof line, file))
+    if (strncmp(line, "0::", 3) == 0) printf("cgroup %s %s", pid, line + 3);
   fclose(file);
 }
 
@@ -99,6 +118,8 @@ int main(void) {
     if (!isdigit((unsigned char)entry->d_name[0]) || strcmp(entry->d_name, self) == 0) continue;
     status(entry->d_name);
     arguments(entry->d_name);
+    executable(entry->d_name);
+    cgroup(entry->d_name);
     sockets(entry->d_name);
     tables(entry->d_name);
   }
