@@ -265,6 +265,11 @@ TEST_F(Flows, holds_a_denied_flow_when_its_judgements_lifetime_is_over) {
   EXPECT_EQ(guest_sends(question()), kRedirect);
 }
 
+TEST_F(Flows, a_judgement_without_lifetime_left_holds_for_no_further_packet) {
+  judge(question(), Verdict::kAllow, 0, std::chrono::milliseconds(0));
+  EXPECT_EQ(guest_sends(question()), kRedirect);
+}
+
 TEST_F(Flows, ends_the_lifetime_of_connections_too) {
   connect();
   EXPECT_EQ(flow_of(from_guest(Tcp::kSyn, 0)).flow.valid_until_ns, 0U) << "none was given";

@@ -48,12 +48,105 @@ int error_of(const Error& error) {
   }
 }
 
+void copy_comm(std::string_view comm, char (&out)[16]) {
+  comm.copy(out, sizeof(out) - 1);
+}
+
+hyperward_task to_abi(const guest::TaskInfo& task) {
+  hyperward_task abi{};
+  abi.size = sizeof(abi);
+  abi.pid = task.pid;
+  abi.parent_pid = task.parent_pid;
+  abi.uid = task.uid;
+  abi.gid = task.gid;
+  abi.kernel_thread = task.kernel_thread ? 1 : 0;
+  abi.address = task.address.value;
+  abi.parent = task.parent.value;
+  abi.start_time_ns = task.start_time_ns;
+  copy_comm(task.comm, abi.comm);
+  return abi;
+}
+
+// The text with its NUL, or nothing of it.
+int copy_path(const Result<std::string>& path, char* out, size_t room) {
+  if (!path) return error_of(path.error());
+  if (path->size() >= room) return -HYPERWARD_LIMIT;
+  std::memcpy(out, path->c_str(), path->size() + 1);
+  return static_cast<int>(path->size());
+}
+
+int for_each_task(hyperward_view* view, hyperward_visit_task visit, void* context) {
+  const guest::Guest* const guest = view_of(view).guest();
+  if (guest == nullptr) return -HYPERWARD_UNREADABLE;
+  const auto done = guest->for_each_task([&](const guest::TaskInfo& task) {
+    const hyperward_task abi = to_abi(task);
+    return visit(context, &abi) != 0;
+  });
+  return done ? 0 : error_of(done.error());
+}
+
+int give(const Result<guest::TaskInfo>& found, hyperward_task* task) {
+  if (!found) return error_of(found.error());
+  fill(task, to_abi(*found));
+  return 0;
+}
+
+int task_by_pid(hyperward_view* view, uint32_t pid, hyperward_task* task) {
+  const guest::Guest* const guest = view_of(view).guest();
+  return guest == nullptr ? -HYPERWARD_UNREADABLE : give(guest->task(pid), task);
+}
+
+int task_at(hyperward_view* view, uint64_t address, hyperward_task* task) {
+  const guest::Guest* const guest = view_of(view).guest();
+  return guest == nullptr ? -HYPERWARD_UNREADABLE : give(guest->task_at({address}), task);
+}
+
+int for_each_file(hyperward_view* view, uint64_t task, hyperward_visit_file visit, void* context) {
+  const guest::Guest* const guest = view_of(view).guest();
+  if (guest == nullptr) return -HYPERWARD_UNREADABLE;
+  const auto done = guest->for_each_file({task}, [&](const guest::OpenFile& file) {
+    const hyperward_file abi{
+        .size = sizeof(abi), .fd = file.fd, .address = file.file.value, .inode = file.inode, .socket = file.sock.value};
+    return visit(context, &abi) != 0;
+  });
+  return done ? 0 : error_of(done.error());
+}
+
+int socket_at(hyperward_view* view, uint64_t sock, hyperward_socket* out) {
+  const guest::Guest* const guest = view_of(view).guest();
+  if (guest == nullptr) return -HYPERWARD_UNREADABLE;
+  const auto found = guest->socket({sock});
+  if (!found) return error_of(found.error());
+  hyperward_socket abi{};
+  abi.size = sizeof(abi);
+  abi.protocol = static_cast<uint8_t>(found->protocol);
+  abi.state = static_cast<uint8_t>(found->state);
+  abi.local_port = found->local.port;
+  abi.remote_port = found->remote.port;
+  std::ranges::copy(found->local.address.bytes(), abi.local_address);
+  std::ranges::copy(found->remote.address.bytes(), abi.remote_address);
+  abi.uid = found->uid;
+  abi.network_namespace = found->network_namespace;
+  abi.inode = found->inode;
+  fill(out, abi);
+  return 0;
+}
+
+int executable(hyperward_view* view, uint64_t task, char* path, size_t room) {
+  const guest::Guest* const guest = view_of(view).guest();
+  return guest == nullptr ? -HYPERWARD_UNREADABLE : copy_path(guest->executable({task}), path, room);
+}
+
+int cgroup(hyperward_view* view, uint64_t task, char* path, size_t room) {
+  const guest::Guest* const guest = view_of(view).guest();
+  return guest == nullptr ? -HYPERWARD_UNREADABLE : copy_path(guest->cgroup({task}), path, room);
+}
+
 int field(hyperward_view* view, const char* type, const char* path, hyperward_field* out) {
   const guest::Guest* const guest = view_of(view).guest();
   if (guest == nullptr) return -HYPERWARD_UNREADABLE;
-  const auto found = guest->kernel().types().field(type, path);
+  const auto found = guest->field(type, path);
   if (!found) return error_of(found.error());
-  if (found->bit_size != 0) return -HYPERWARD_UNSUPPORTED;
   *out = {.offset_bytes = found->offset_bytes, .size_bytes = found->size_bytes};
   return 0;
 }
@@ -61,8 +154,8 @@ int field(hyperward_view* view, const char* type, const char* path, hyperward_fi
 int symbol(hyperward_view* view, const char* name, uint64_t* address) {
   const guest::Guest* const guest = view_of(view).guest();
   if (guest == nullptr) return -HYPERWARD_UNREADABLE;
-  const auto found = guest->kernel().symbol(name);
-  if (!found) return -HYPERWARD_NOT_FOUND;
+  const auto found = guest->symbol(name);
+  if (!found) return error_of(found.error());
   *address = found->value;
   return 0;
 }
@@ -70,32 +163,12 @@ int symbol(hyperward_view* view, const char* name, uint64_t* address) {
 int read(hyperward_view* view, uint64_t address, void* out, size_t bytes) {
   const guest::Guest* const guest = view_of(view).guest();
   if (guest == nullptr) return -HYPERWARD_UNREADABLE;
-  const std::span<std::byte> room(static_cast<std::byte*>(out), bytes);
-  return guest->kernel().read({address}, room) ? 0 : -HYPERWARD_UNREADABLE;
+  const auto done = guest->read({address}, std::span(static_cast<std::byte*>(out), bytes));
+  return done ? 0 : error_of(done.error());
 }
 
 void log(const char* line) {
   spdlog::info("module: {}", guest::printable(std::string_view(line, ::strnlen(line, kLogLineMaxBytes))));
-}
-
-// TODO before release of the interface: these wait for guest::Guest to walk files and paths.
-int for_each_task(hyperward_view*, hyperward_visit_task, void*) {
-  return -HYPERWARD_UNSUPPORTED;
-}
-int task_by_pid(hyperward_view*, uint32_t, hyperward_task*) {
-  return -HYPERWARD_UNSUPPORTED;
-}
-int task_at(hyperward_view*, uint64_t, hyperward_task*) {
-  return -HYPERWARD_UNSUPPORTED;
-}
-int for_each_file(hyperward_view*, uint64_t, hyperward_visit_file, void*) {
-  return -HYPERWARD_UNSUPPORTED;
-}
-int socket_at(hyperward_view*, uint64_t, hyperward_socket*) {
-  return -HYPERWARD_UNSUPPORTED;
-}
-int path_of(hyperward_view*, uint64_t, char*, size_t) {
-  return -HYPERWARD_UNSUPPORTED;
 }
 
 }  // namespace
@@ -111,8 +184,8 @@ const hyperward_host& GuestView::host() {
       .task_at = task_at,
       .for_each_file = for_each_file,
       .socket_at = socket_at,
-      .executable = path_of,
-      .cgroup = path_of,
+      .executable = executable,
+      .cgroup = cgroup,
       .field = field,
       .symbol = symbol,
       .read = read,

@@ -17,6 +17,9 @@ namespace hyperward::filter {
 
 class GuestView final : public hyperward_view {
  public:
+  // Of the guest's memory, in one call of a module: guest::ReadBudget has how they count. Some 0.2 s of reading.
+  static constexpr uint64_t kReadsMax = uint64_t{1} << 20;
+
   // `guest` is nullptr when it cannot be read; `boot` is another number for each kernel that was found, from 1.
   GuestView(guest::Guest* guest, uint64_t boot) : guest_(guest), boot_(guest == nullptr ? 0 : boot) {}
 

@@ -139,6 +139,8 @@ Module::Said LoadedModule::judge(const Question& question, GuestView& view) {
   ++status_.asked;
   Answer remarks;
   view.begin(question, remarks);
+  std::optional<guest::ReadBudget> budget;
+  if (view.guest() != nullptr) budget.emplace(*view.guest(), GuestView::kReadsMax);
   table_.judge(instance_, &view, &packet, &raw);
   Said said = answer_from(raw);
   if (!said) {
