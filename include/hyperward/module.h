@@ -118,7 +118,7 @@ struct hyperward_packet {
 /* What the module says. It comes with `size` set, the lifetime HYPERWARD_FOREVER, and all else 0. */
 struct hyperward_answer {
   uint32_t size;
-  uint8_t verdict; /* enum hyperward_verdict: anything else is a fault of the module */
+  uint8_t verdict; /* enum hyperward_verdict: anything else is a fault of the module, which `reason` may explain */
   uint8_t log;     /* 1: this flow belongs into the log */
   uint8_t zero[2];
   uint32_t code;        /* of the reason, by the module's own count; below 2^20, kept and shown with the flow */

@@ -100,6 +100,15 @@ TEST(LoadedModule, takes_what_is_no_verdict_for_a_fault) {
   EXPECT_EQ(module->status().faults, 1U);
 }
 
+TEST(LoadedModule, repeats_how_a_module_explains_its_fault) {
+  const hyperward_module table = echo_table();
+  auto module = LoadedModule::make(table, "7").value();
+  GuestView view(nullptr, 0);
+  const auto said = module->judge(a_question(), view);
+  ASSERT_FALSE(said.has_value());
+  EXPECT_THAT(said.error().message, HasSubstr("it failed: xxxx"));
+}
+
 TEST(LoadedModule, repeats_why_a_module_refuses_its_settings) {
   const hyperward_module table = echo_table();
   const auto module = LoadedModule::make(table, "{}");

@@ -98,14 +98,17 @@ void Answer::remark(const Remark& remark) {
 }
 
 Result<Answer> answer_from(const hyperward_answer& raw) {
-  if (raw.verdict != HYPERWARD_ALLOW && raw.verdict != HYPERWARD_DENY)
-    return fail(Code::kInvalid, "it answered {}, which is no verdict", raw.verdict);
+  const std::string_view reason(raw.reason, ::strnlen(raw.reason, sizeof(raw.reason)));
+  if (raw.verdict != HYPERWARD_ALLOW && raw.verdict != HYPERWARD_DENY) {
+    if (reason.empty()) return fail(Code::kInvalid, "it answered {}, which is no verdict", raw.verdict);
+    return fail(Code::kInvalid, "it failed: {}", guest::printable(reason));
+  }
   Answer answer;
   answer.verdict = raw.verdict == HYPERWARD_ALLOW ? policy::Verdict::kAllow : policy::Verdict::kDeny;
   answer.log = raw.log != 0;
   answer.code = raw.code;
   answer.lifetime = std::chrono::milliseconds(raw.lifetime_ms);
-  answer.reason.assign(raw.reason, ::strnlen(raw.reason, sizeof(raw.reason)));
+  answer.reason = reason;
   return answer;
 }
 
