@@ -21,10 +21,15 @@
  * behind are not asked; what nobody denies is allowed. So a module can only take away from what the rules allow, and
  * adding one never opens anything. The shortest of the lifetimes holds.
  *
- * How the interface grows. Every struct begins with its size, as its maker knew it. Fields and functions are added at
- * the end; whoever reads a struct takes what lies beyond its size for 0, and whoever is asked for a smaller one fills
- * that. HYPERWARD_ABI changes only when this cannot hold, and then older modules are refused. A module that wants a
- * function which older hosts lack tests HYPERWARD_HAS(host, function).
+ * How the interface grows. Every struct begins with its size, as its maker knew it; those that do not,
+ * hyperward_field and hyperward_counter, stay as they are. Fields and functions are added at the end, which no padding
+ * may precede: it would lie within the size of those who do not know the field. Whoever reads a struct takes what lies
+ * beyond its size for 0, and whoever is asked for a smaller one fills that. HYPERWARD_ABI changes only when this cannot
+ * hold, and then older modules are refused. A module that wants a function which older hosts lack tests
+ * HYPERWARD_HAS(host, function).
+ *
+ * A version that was released is frozen: before this file changes, it is copied to tests/abi/module-1.N.h, and never
+ * touched again. The tests there load a module of each frozen version here, and a module of today in a host of each.
  *
  * Threads. All calls for one instance come one after the other. Instances, one for each guest, may be called side by
  * side: a module keeps its state in its instance.
@@ -155,6 +160,7 @@ struct hyperward_owner {
   uint64_t inode;
   uint32_t network_namespace;
   char comm[16]; /* NUL at its end */
+  uint8_t zero_end[4];
 };
 
 /* A process, by its leader. */
