@@ -1,5 +1,6 @@
 #include "memory/mapped_memory.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,6 +52,12 @@ Result<std::vector<Range>> MappedMemory::populated() const {
   }
   std::ranges::sort(ranges, {}, &Range::start);
   return ranges;
+}
+
+Result<Fd> MappedMemory::reopened() const {
+  Fd file(::open(fmt::format("/proc/self/fd/{}", file_.get()).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return fail_errno(errno, "open the RAM's file for reading");
+  return file;
 }
 
 }  // namespace hyperward::memory
