@@ -3,55 +3,14 @@
 #include <dlfcn.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cstring>
+
+#include "filter/module_info.h"
 
 namespace hyperward::filter {
 namespace {
 
 constexpr size_t kErrorBytes = 512;
-constexpr size_t kWordsMaxBytes = 256;  // of a version or a description
-
-bool is_name(std::string_view text) {
-  return !text.empty() && text.size() <= kModuleNameMaxBytes && std::ranges::all_of(text, [](unsigned char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-  });
-}
-
-bool is_counter_name(std::string_view text) {
-  return !text.empty() && text.size() <= kModuleNameMaxBytes && std::ranges::all_of(text, [](unsigned char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
-  });
-}
-
-std::string words(const char* text) {
-  return text == nullptr ? std::string() : std::string(text, ::strnlen(text, kWordsMaxBytes));
-}
-
-// The table is as old as the module: only what lies within its size is looked at.
-Result<ModuleInfo> info_of(const hyperward_module& table) {
-  if (!HYPERWARD_HAS(&table, judge)) return fail(Code::kInvalid, "its table is {} bytes short", table.size);
-  if (table.abi != HYPERWARD_ABI)
-    return fail(Code::kInvalid, "it was built for version {} of the module interface, this is version {}", table.abi,
-                HYPERWARD_ABI);
-  if (table.create == nullptr || table.destroy == nullptr || table.judge == nullptr)
-    return fail(Code::kInvalid, "its table lacks create, destroy or judge");
-  ModuleInfo info{.name = words(table.name),
-                  .version = words(table.version),
-                  .description = words(table.description),
-                  .needs = table.needs};
-  if (!is_name(info.name))
-    return fail(Code::kInvalid, "its name must be of a-z, 0-9, _ and -, {} at most", kModuleNameMaxBytes);
-  if ((table.needs & ~(HYPERWARD_NEEDS_FRAME | HYPERWARD_NEEDS_GUEST)) != 0)
-    return fail(Code::kInvalid, "module {} needs what this version of hyperward does not have", info.name);
-  if ((table.needs & HYPERWARD_NEEDS_FRAME) != 0) {
-    if (table.frame_bytes == 0 || table.frame_bytes > HYPERWARD_FRAME_MAX)
-      return fail(Code::kInvalid, "module {} needs {} bytes of a frame, 1 to {} can be had", info.name,
-                  table.frame_bytes, HYPERWARD_FRAME_MAX);
-    info.frame_bytes = table.frame_bytes;
-  }
-  return info;
-}
 
 }  // namespace
 
