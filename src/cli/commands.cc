@@ -11,6 +11,7 @@ void add_commands(CLI::App& app, Chosen& chosen) {
   add_daemon_command(app, chosen);
   add_control_commands(app, chosen);
   add_document_commands(app, chosen);
+  add_module_commands(app, chosen);
 }
 
 }  // namespace hyperward::cli

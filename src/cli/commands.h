@@ -26,5 +26,6 @@ void add_flow_commands(CLI::App& app, Chosen& chosen);      // flows, explain
 void add_daemon_command(CLI::App& app, Chosen& chosen);     // daemon
 void add_control_commands(CLI::App& app, Chosen& chosen);   // status, rule, alerts, events, respond
 void add_document_commands(CLI::App& app, Chosen& chosen);  // manual, completion
+void add_module_commands(CLI::App& app, Chosen& chosen);    // module-process
 
 }  // namespace hyperward::cli
