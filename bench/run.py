@@ -159,6 +159,23 @@ def flow_rate():
 
 
 @benchmark
+def module():
+    """The built-in rules as a module: called in the daemon, and in a process of its own; and that one's restart."""
+    measured = json.loads(subprocess.check_output([BUILD / "bench/module_bench", "7"]))
+    figures = {
+        "module-here": "here_ns",
+        "module-process": "one_ns",
+        "module-process-p99": "one_p99_ns",
+        "module-process-asleep": "asleep_ns",
+        "module-process-asleep-p99": "asleep_p99_ns",
+        "module-process-batch-of-32": "batch_ns",
+    }
+    return [series(name, "us", [ns / 1000 for ns in measured[key]]) for name, key in figures.items()] + [
+        series("module-restart", "ms", measured["restart_ms"])
+    ]
+
+
+@benchmark
 def detect_event():
     """The detectors alone, per new flow of 1,000 processes: innocent ones, and with a scan as every tenth."""
     measured = json.loads(subprocess.check_output([BUILD / "bench/detect_bench", "time", "11"]))
