@@ -95,12 +95,6 @@ filter::Question question_about(const datapath::Held& held, const filter::Judgem
   return question;
 }
 
-Result<std::unique_ptr<filter::Module>> load(const ModuleConfig& module, const std::string& label) {
-  auto loaded = filter::LoadedModule::load(module.file, module.settings);
-  if (!loaded) return within(std::move(loaded).error(), "{}: module '{}'", label, module.name);
-  return *std::move(loaded);
-}
-
 // Starts anywhere, so that flows which an earlier guard left are never taken for judged by these rules.
 uint32_t first_generation() {
   return std::random_device()();
@@ -123,9 +117,15 @@ Result<std::unique_ptr<Guard>> Guard::start(Setup setup) {
   if (!guest && guest.error().code != Code::kNotFound && guest.error().code != Code::kInconsistent)
     return std::unexpected(std::move(guest).error());
 
+  auto now = std::make_unique<GuestNow>(GuestNow{.label = config.label()});
+  if (setup.listener != nullptr)
+    now->module_ended = [listener = setup.listener](const std::string& module, const filter::ModuleEnd& end) {
+      listener->module_ended(module, end);
+    };
+  if (guest) now->found(*std::move(guest));
   filter::Chain chain(filter::RuleChain(std::move(rules), setup.run_time, names_of(config)));
   for (const ModuleConfig& module : setup.modules) {
-    HW_TRY(auto loaded, load(module, config.label()));
+    HW_TRY(auto loaded, load_module(module, *now));
     HW_OK(chain.add(module.name, std::move(loaded)));
   }
 
@@ -138,18 +138,16 @@ Result<std::unique_ptr<Guard>> Guard::start(Setup setup) {
   options.pin_root = setup.access.pin_root;
   HW_TRY(datapath::Datapath path, datapath::Datapath::attach(options));
   std::unique_ptr<Guard> guard(
-      new Guard(std::move(setup), std::move(qemu), std::move(chain), std::move(path), generation));
+      new Guard(std::move(setup), std::move(qemu), std::move(now), std::move(chain), std::move(path), generation));
   const std::string label = guard->config().label();
   for (const auto& skipped : guard->rules().skipped())
     spdlog::warn("{}: rule {} is not in force: {}", label, skipped.id, skipped.mistake.message);
-  if (guest) {
-    guard->guest_ = *std::move(guest);
-    guard->boots_ = 1;
-    spdlog::info("{}: guest runs Linux {}", label, guard->guest_->kernel().release());
+  if (guard->guest() != nullptr) {
+    spdlog::info("{}: guest runs Linux {}", label, guard->guest()->kernel().release());
   } else {
     spdlog::warn("{}: the guest cannot be read yet ({})", label, guest.error().message);
   }
-  if (guard->listener_ != nullptr) guard->listener_->readable(guard->guest_ != nullptr);
+  if (guard->listener_ != nullptr) guard->listener_->readable(guard->guest() != nullptr);
   if (guard->path_.took_over()) HW_OK(guard->take_over_flows());
   HW_OK(guard->note_boot());
   HW_OK(guard->watch());
@@ -158,12 +156,14 @@ Result<std::unique_ptr<Guard>> Guard::start(Setup setup) {
   return guard;
 }
 
-Guard::Guard(Setup setup, vm::Qemu qemu, filter::Chain chain, datapath::Datapath path, uint32_t generation)
+Guard::Guard(Setup setup, vm::Qemu qemu, std::unique_ptr<GuestNow> now, filter::Chain chain, datapath::Datapath path,
+             uint32_t generation)
     : file_(std::move(setup.file)),
       qemu_(std::move(qemu)),
       access_(std::move(setup.access)),
       listener_(setup.listener),
       run_time_(std::move(setup.run_time)),
+      now_(std::move(now)),
       chain_(std::move(chain)),
       modules_(std::move(setup.modules)),
       generation_(generation),
@@ -238,9 +238,9 @@ Result<void> Guard::judge(const datapath::Held& held, datapath::Kept kept) {
   if (held.reason == datapath::Reason::kRulesChanged || held.reason == datapath::Reason::kExpired) {
     judgement = known_before(held.key, held.direction, held.known->owner);
   } else {
-    if (guest_ == nullptr && rules().needs_readable_guest()) return meet_default(held);
-    judgement = filter::identify(guest_.get(), held.key.protocol, held.key.source, held.key.destination,
-                                 began(held.direction));
+    if (guest() == nullptr && rules().needs_readable_guest()) return meet_default(held);
+    judgement =
+        filter::identify(guest(), held.key.protocol, held.key.source, held.key.destination, began(held.direction));
   }
   filter::GuestView guest = view();
   const uint64_t ticket = ++last_ticket_;
@@ -448,7 +448,7 @@ Result<void> Guard::set_modules(const std::vector<ModuleConfig>& wanted) {
   for (size_t i = 0; i < wanted.size(); ++i) {
     const bool is_as_it_was = i < kept && std::ranges::find(modules_, wanted[i]) != modules_.end();
     if (is_as_it_was) continue;
-    HW_TRY(loaded[wanted[i].name], load(wanted[i], config().label()));
+    HW_TRY(loaded[wanted[i].name], load_module(wanted[i], *now_));
   }
 
   for (const ModuleConfig& module : modules_)
@@ -502,8 +502,8 @@ Result<void> Guard::take_over_flows() {
 
 // Of a guest that can be read.
 Result<void> Guard::note_boot() {
-  if (guest_ == nullptr) return {};
-  const uint64_t boot = guest_->kernel().boot_identity();
+  if (guest() == nullptr) return {};
+  const uint64_t boot = guest()->kernel().boot_identity();
   const uint64_t before = std::exchange(boot_, boot);
   if (before == 0 || before == boot) return {};
   spdlog::info("{}: the guest has booted since: its flows from before are forgotten", config().label());
@@ -534,10 +534,10 @@ void Guard::tick() {
 
 // A reboot moves the kernel to other addresses; the guest is then found anew, beside the frames that wait.
 void Guard::look_after_guest() {
-  if (guest_ != nullptr) {
-    if (guest_->kernel().is_running()) return;
+  if (guest() != nullptr) {
+    if (guest()->kernel().is_running()) return;
     spdlog::warn("{}: the guest's kernel has gone; looking for it again", config().label());
-    guest_.reset();
+    now_->guest.reset();
     chain_.guest_changed();
     if (listener_ != nullptr) listener_->readable(false);
     if (const auto forgotten = forget_flows(); !forgotten)
@@ -555,13 +555,12 @@ void Guard::look_after_guest() {
     spdlog::debug("{}: {}", config().label(), attached.error().message);
     return;
   }
-  guest_ = *std::move(attached);
-  ++boots_;
+  now_->found(*std::move(attached));
   chain_.guest_changed();
   if (const auto noted = note_boot(); !noted) spdlog::warn("{}: {}", config().label(), noted.error().message);
   save();
   told_unreadable_ = false;
-  spdlog::info("{}: guest runs Linux {}; {} flows have met the default", config().label(), guest_->kernel().release(),
+  spdlog::info("{}: guest runs Linux {}; {} flows have met the default", config().label(), guest()->kernel().release(),
                unreadable_flows_);
   if (listener_ != nullptr) listener_->readable(true);
 }

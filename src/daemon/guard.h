@@ -21,6 +21,7 @@
 #include "base/result.h"
 #include "daemon/config.h"
 #include "daemon/guest_file.h"
+#include "daemon/load_module.h"
 #include "datapath/datapath.h"
 #include "filter/chain.h"
 #include "filter/filter.h"
@@ -44,6 +45,8 @@ class GuardListener {
   virtual void seen(const datapath::FlowRecord& flow) = 0;
   // The guest's kernel was found, or has gone (a reboot: whose flows they were says nothing any more).
   virtual void readable(bool is_readable) = 0;
+  // The process of a module has ended, and is started again.
+  virtual void module_ended(const std::string& module, const filter::ModuleEnd& end) = 0;
 };
 
 // How a guard finds its guest; tests put others in their place.
@@ -97,7 +100,7 @@ class Guard {
   [[nodiscard]] const Config& config() const { return file_.config; }
   [[nodiscard]] const filter::RuleChain& rules() const { return chain_.rules(); }
   [[nodiscard]] const vm::Qemu& qemu() const { return qemu_; }
-  [[nodiscard]] guest::Guest* guest() { return guest_.get(); }  // nullptr: it cannot be read at the moment
+  [[nodiscard]] guest::Guest* guest() { return now_->guest.get(); }  // nullptr: it cannot be read at the moment
   [[nodiscard]] const datapath::Datapath& path() const { return path_; }
   [[nodiscard]] uint64_t unreadable_flows() const { return unreadable_flows_; }  // met the default for that
   [[nodiscard]] uint64_t module_faults() const { return module_faults_; }  // frames that met it for a module's sake
@@ -105,7 +108,8 @@ class Guard {
  private:
   using Attached = Result<std::unique_ptr<guest::Guest>>;
 
-  Guard(Setup setup, vm::Qemu qemu, filter::Chain chain, datapath::Datapath path, uint32_t generation);
+  Guard(Setup setup, vm::Qemu qemu, std::unique_ptr<GuestNow> now, filter::Chain chain, datapath::Datapath path,
+        uint32_t generation);
 
   [[nodiscard]] Result<void> take_over_flows();
   [[nodiscard]] Result<void> note_boot();
@@ -126,7 +130,7 @@ class Guard {
   [[nodiscard]] Result<void> judge_all_again();
   void tick();
   void look_after_guest();
-  [[nodiscard]] filter::GuestView view() { return {guest_.get(), boots_}; }
+  [[nodiscard]] filter::GuestView view() { return {now_->guest.get(), now_->boots}; }
   [[nodiscard]] datapath::Judgement remembered(const filter::Judgement& judgement) const;
   [[nodiscard]] std::string name_of(uint32_t rule) const;
   void log(const filter::Judgement& judgement);
@@ -139,12 +143,11 @@ class Guard {
   GuestAccess access_;
   GuardListener* listener_;
   std::vector<filter::StoredText> run_time_;
+  std::unique_ptr<GuestNow> now_;  // outlives the chain, whose modules look at it
   filter::Chain chain_;
   std::vector<ModuleConfig> modules_;  // of the chain, in its order
   uint32_t generation_;
   datapath::Datapath path_;
-  std::unique_ptr<guest::Guest> guest_;
-  uint64_t boots_ = 0;  // kernels that were found, with this one
   // Frames that a module in a process of its own is asked about, by ticket, and those of their flows behind them.
   struct Waiting {
     datapath::Kept held;

@@ -313,6 +313,14 @@ void GuardedGuest::readable(bool is_readable) {
   events_.publish(is_readable ? "guest-readable" : "guest-unreadable", name_, nlohmann::json::object());
 }
 
+void GuardedGuest::module_ended(const std::string& module, const filter::ModuleEnd& end) {
+  events_.publish("module-ended", name_,
+                  {{"module", module},
+                   {"why", guest::printable(end.why)},
+                   {"restart_in_ms", end.restart_in.count()},
+                   {"recording", end.recording.empty() ? nlohmann::json(nullptr) : end.recording.string()}});
+}
+
 void GuardedGuest::act_on_all() {
   for (const Case& found : watch_->take_cases()) act_on(found);
 }

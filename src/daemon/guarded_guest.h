@@ -109,6 +109,7 @@ class GuardedGuest final : GuardListener {
   [[nodiscard]] bool judged(const packet::FlowKey& key, const filter::Judgement& judgement) override;
   void seen(const datapath::FlowRecord& flow) override;
   void readable(bool is_readable) override;
+  void module_ended(const std::string& module, const filter::ModuleEnd& end) override;
 
   // From outside.
   template <typename T>

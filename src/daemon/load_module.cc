@@ -1,0 +1,52 @@
+#include "daemon/load_module.h"
+
+#include <spdlog/spdlog.h>
+
+#include "filter/loaded_module.h"
+
+namespace hyperward::daemon {
+namespace {
+
+// A guest that only this process can read is none for the module: it is told so, and once what the reason is.
+filter::GuestMessage shown(const GuestNow& now, const std::string& module) {
+  if (now.guest == nullptr) return {};
+  auto shared = filter::share(now.guest->kernel().memory(), now.boots);
+  if (shared) return *std::move(shared);
+  spdlog::warn("{}: module {} cannot see the guest: {}", now.label, module, shared.error().message);
+  return {};
+}
+
+void tell(const GuestNow& now, const std::string& module, const filter::ModuleEnd& end) {
+  const std::string recorded =
+      end.recording.empty() ? "" : fmt::format("; what it had in hand is in {}", end.recording.native());
+  spdlog::warn("{}: module {} has ended: {}; it starts again in {} ms{}", now.label, module, end.why,
+               end.restart_in.count(), recorded);
+  if (now.module_ended) now.module_ended(module, end);
+}
+
+template <typename T>
+Result<std::unique_ptr<filter::Module>> named(Result<std::unique_ptr<T>> loaded, const ModuleConfig& module,
+                                              const GuestNow& now) {
+  if (!loaded) return within(std::move(loaded).error(), "{}: module '{}'", now.label, module.name);
+  return *std::move(loaded);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<filter::Module>> load_module(const ModuleConfig& module, const GuestNow& now) {
+  if (module.run == ModuleConfig::Run::kDaemon)
+    return named(filter::LoadedModule::load(module.file, module.settings), module, now);
+  filter::ModuleProcessOptions options{.label = fmt::format("{}: module {}", now.label, module.name),
+                                       .file = module.file,
+                                       .settings = module.settings,
+                                       .batch = module.batch,
+                                       .batch_wait = module.batch_wait,
+                                       .deadline = module.deadline,
+                                       .memory_bytes = uint64_t{module.memory_mb} << 20};
+  options.guest = [&now, name = module.name] { return shown(now, name); };
+  options.recordings = kRecordingsDirectory;
+  options.ended = [&now, name = module.name](const filter::ModuleEnd& end) { tell(now, name, end); };
+  return named(filter::ModuleProcess::start(std::move(options)), module, now);
+}
+
+}  // namespace hyperward::daemon
