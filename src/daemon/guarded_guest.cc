@@ -314,11 +314,12 @@ void GuardedGuest::readable(bool is_readable) {
 }
 
 void GuardedGuest::module_ended(const std::string& module, const filter::ModuleEnd& end) {
-  events_.publish("module-ended", name_,
-                  {{"module", module},
-                   {"why", guest::printable(end.why)},
-                   {"restart_in_ms", end.restart_in.count()},
-                   {"recording", end.recording.empty() ? nlohmann::json(nullptr) : end.recording.string()}});
+  events_.publish(
+      "module-ended", name_,
+      {{"module", module},
+       {"why", guest::printable(end.why)},
+       {"restart_in_ms", end.restart_in.count()},
+       {"recording", end.recording.empty() ? nlohmann::json(nullptr) : nlohmann::json(end.recording.string())}});
 }
 
 void GuardedGuest::act_on_all() {
