@@ -58,6 +58,16 @@ struct Store::Impl {
     return one_of(sql.response, id, read_response, "response");
   }
 
+  [[nodiscard]] Result<bool> has_module(std::string_view guest, std::string_view name) {
+    HW_TRY(const std::vector<StoredModule> modules, all_of(sql.modules_of_guest, {guest}, read_module));
+    return std::ranges::find(modules, name, &StoredModule::name) != modules.end();
+  }
+  [[nodiscard]] Result<void> find_module(std::string_view guest, std::string_view name) {
+    HW_TRY(const bool found, has_module(guest, name));
+    if (!found) return fail(Code::kNotFound, "'{}' has no module '{}' of run time", guest, name);
+    return {};
+  }
+
   [[nodiscard]] Result<int64_t> insert(const StoredRule& rule) {
     int64_t rules = 0;
     HW_OK(sql.count_rules.run({rule.guest}, [&](const Columns& row) { rules = row.number(0); }));
@@ -153,6 +163,36 @@ Result<std::vector<StoredRule>> Store::expire(WallTime now) {
   for (const StoredRule& rule : expired) HW_OK(impl_->end(rule, ResponseState::kExpired, now));
   HW_OK(transaction.commit());
   return expired;
+}
+
+Result<void> Store::add_module(const StoredModule& module) {
+  const std::scoped_lock lock(impl_->mutex);
+  HW_TRY(Transaction transaction, Transaction::begin(impl_->database));
+  HW_TRY(const bool found, impl_->has_module(module.guest, module.name));
+  if (found) return fail(Code::kInvalid, "'{}' has a module '{}' already", module.guest, module.name);
+  HW_OK(impl_->sql.add_module.run({module.guest, module.name, module.config}));
+  return transaction.commit();
+}
+
+Result<void> Store::replace_module(const StoredModule& module) {
+  const std::scoped_lock lock(impl_->mutex);
+  HW_TRY(Transaction transaction, Transaction::begin(impl_->database));
+  HW_OK(impl_->find_module(module.guest, module.name));
+  HW_OK(impl_->sql.replace_module.run({module.guest, module.name, module.config}));
+  return transaction.commit();
+}
+
+Result<void> Store::remove_module(std::string_view guest, std::string_view name) {
+  const std::scoped_lock lock(impl_->mutex);
+  HW_TRY(Transaction transaction, Transaction::begin(impl_->database));
+  HW_OK(impl_->find_module(guest, name));
+  HW_OK(impl_->sql.remove_module.run({guest, name}));
+  return transaction.commit();
+}
+
+Result<std::vector<StoredModule>> Store::modules(std::string_view guest) const {
+  const std::scoped_lock lock(impl_->mutex);
+  return all_of(impl_->sql.modules_of_guest, {guest}, read_module);
 }
 
 Result<StoredAlert> Store::add_alert(StoredAlert alert) {

@@ -1,4 +1,4 @@
-// What must last: rules added at run time, alerts, responses. One SQLite database.
+// What must last: rules and modules of run time, alerts, responses. One SQLite database.
 //
 // Everything that changes is committed, and on disk, when a call returns: what was acknowledged survives a kill -9 and
 // a power cut (WAL with synchronous=FULL), and what belongs together is one transaction. Safe from several threads.
@@ -27,6 +27,14 @@ struct StoredRule {
   std::optional<WallTime> expires = std::nullopt;  // nothing: stays until it is removed
   int64_t response = 0;                            // that made it; 0: a person did
   bool operator==(const StoredRule&) const = default;
+};
+
+// A module that was loaded at run time.
+struct StoredModule {
+  std::string guest{};
+  std::string name{};    // the guest's only one of that name
+  std::string config{};  // JSON object: module_config.h
+  bool operator==(const StoredModule&) const = default;
 };
 
 struct StoredAlert {
@@ -90,6 +98,12 @@ class Store {
   [[nodiscard]] Result<std::vector<StoredRule>> rules(std::string_view guest) const;  // "": of all; newest first
   // Removes what has expired, with the responses' state, in one transaction: the removed rules.
   [[nodiscard]] Result<std::vector<StoredRule>> expire(WallTime now);
+
+  // Modules. kNotFound: the guest has none of that name; kInvalid: it has one already.
+  [[nodiscard]] Result<void> add_module(const StoredModule& module);      // behind the others
+  [[nodiscard]] Result<void> replace_module(const StoredModule& module);  // in the place of the one of that name
+  [[nodiscard]] Result<void> remove_module(std::string_view guest, std::string_view name);
+  [[nodiscard]] Result<std::vector<StoredModule>> modules(std::string_view guest) const;  // in their order
 
   [[nodiscard]] Result<StoredAlert> add_alert(StoredAlert alert);  // with its id
   [[nodiscard]] Result<std::vector<StoredAlert>> alerts(const Query& query) const;

@@ -1,7 +1,7 @@
 #include "daemon/store_schema.h"
 
-#include <array>
 #include <charconv>
+#include <iterator>
 
 namespace hyperward::daemon {
 namespace {
@@ -13,7 +13,7 @@ constexpr int32_t kApplicationId = 0x68797764;  // "hywd"
 //
 // AUTOINCREMENT: an id stays unique after its row has gone. A response keeps its rule's id after the rule has gone, so
 // that one is no foreign key; the rule's way back to its response is, and rules_by_response allows a response one rule.
-constexpr std::array kMigrations{R"sql(
+constexpr const char* kMigrations[] = {R"sql(
   CREATE TABLE alerts (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     guest TEXT NOT NULL,
@@ -53,10 +53,21 @@ constexpr std::array kMigrations{R"sql(
   CREATE INDEX rules_by_guest ON rules(guest, id);
   CREATE INDEX rules_by_expiry ON rules(expires_ms) WHERE expires_ms IS NOT NULL;
   CREATE UNIQUE INDEX rules_by_response ON rules(response) WHERE response IS NOT NULL;
+)sql",
+                                       R"sql(
+  CREATE TABLE modules (
+    guest TEXT NOT NULL,
+    name TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    config TEXT NOT NULL,
+    PRIMARY KEY (guest, name),
+    UNIQUE (guest, position)
+  ) STRICT;
 )sql"};
 
 // In the order of the read functions below.
 constexpr std::string_view kRule = "id, guest, text, created_ms, expires_ms, response";
+constexpr std::string_view kModule = "guest, name, config";
 constexpr std::string_view kAlert = "id, guest, time_ms, kind, summary, details";
 constexpr std::string_view kResponse =
     "id, alert, rule, guest, time_ms, action, rule_text, why, until_ms, state, ended_ms";
@@ -66,12 +77,12 @@ Result<void> migrate(Database& database, const std::filesystem::path& file) {
   HW_TRY(const std::string text, database.pragma("user_version"));
   size_t version = SIZE_MAX;  // what is no number (it may be negative) is not ours either
   std::from_chars(text.data(), text.data() + text.size(), version);
-  if (version == kMigrations.size()) return {};
-  if (version > kMigrations.size())
+  if (version == std::size(kMigrations)) return {};
+  if (version > std::size(kMigrations))
     return fail(Code::kInvalid, "{} was written by a newer hyperward: its tables are of version {}, known is {}",
-                file.string(), text, kMigrations.size());
+                file.string(), text, std::size(kMigrations));
 
-  for (; version < kMigrations.size(); ++version) HW_OK(database.execute(kMigrations[version]));
+  for (; version < std::size(kMigrations); ++version) HW_OK(database.execute(kMigrations[version]));
   HW_OK(database.execute(fmt::format("PRAGMA application_id={}; PRAGMA user_version={}", kApplicationId, version)));
   return transaction.commit();
 }
@@ -116,6 +127,14 @@ Result<Statements> prepare_statements(Database& database) {
   HW_TRY(all.replace_rule, database.prepare("UPDATE rules SET text = ?2, expires_ms = ?3 WHERE id = ?1"));
   HW_TRY(all.remove_rule, database.prepare("DELETE FROM rules WHERE id = ?1"));
 
+  HW_TRY(all.add_module,
+         database.prepare("INSERT INTO modules(guest, name, position, config) VALUES (?1, ?2,"
+                          " (SELECT coalesce(max(position), 0) + 1 FROM modules WHERE guest = ?1), ?3)"));
+  HW_TRY(all.modules_of_guest,
+         database.prepare(fmt::format("SELECT {} FROM modules WHERE guest = ?1 ORDER BY position", kModule)));
+  HW_TRY(all.replace_module, database.prepare("UPDATE modules SET config = ?3 WHERE guest = ?1 AND name = ?2"));
+  HW_TRY(all.remove_module, database.prepare("DELETE FROM modules WHERE guest = ?1 AND name = ?2"));
+
   HW_TRY(all.add_alert, database.prepare("INSERT INTO alerts(guest, time_ms, kind, summary, details)"
                                          " VALUES (?1, ?2, ?3, ?4, ?5)"));
   HW_TRY(all.alert, database.prepare(fmt::format("SELECT {} FROM alerts WHERE id = ?1", kAlert)));
@@ -145,6 +164,10 @@ StoredRule read_rule(const Columns& row) {
           .created = row.time(3).value_or(WallTime()),
           .expires = row.time(4),
           .response = row.number(5)};
+}
+
+StoredModule read_module(const Columns& row) {
+  return {.guest = row.text(0), .name = row.text(1), .config = row.text(2)};
 }
 
 StoredAlert read_alert(const Columns& row) {

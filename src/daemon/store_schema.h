@@ -27,6 +27,11 @@ struct Statements {
   Statement replace_rule;    // id, text, expires
   Statement remove_rule;     // id
 
+  Statement add_module;        // guest, name, config
+  Statement modules_of_guest;  // guest
+  Statement replace_module;    // guest, name, config
+  Statement remove_module;     // guest, name
+
   Statement add_alert;         // guest, time, kind, summary, details
   Statement alert;             // id
   Statement forget_responses;  // of alerts up to this id, unless in force
@@ -45,6 +50,7 @@ struct Statements {
 [[nodiscard]] Result<Statements> prepare_statements(Database& database);
 
 [[nodiscard]] StoredRule read_rule(const Columns& row);
+[[nodiscard]] StoredModule read_module(const Columns& row);
 [[nodiscard]] StoredAlert read_alert(const Columns& row);
 [[nodiscard]] StoredResponse read_response(const Columns& row);
 

@@ -99,6 +99,39 @@ TEST_F(StoreTest, replaces_a_rule_under_its_id) {
   EXPECT_EQ(value_of(store->rule(old.id)), expected);
 }
 
+StoredModule module_of(std::string guest, std::string name, std::string config = "{}") {
+  return {.guest = std::move(guest), .name = std::move(name), .config = std::move(config)};
+}
+
+TEST_F(StoreTest, gives_a_guests_modules_in_the_order_in_which_they_came) {
+  for (const char* name : {"rate", "binary", "kinds"}) ASSERT_TRUE(store->add_module(module_of("web", name)));
+  ASSERT_TRUE(store->add_module(module_of("mail", "rate")));
+  ASSERT_TRUE(store->remove_module("web", "binary"));
+  ASSERT_TRUE(store->add_module(module_of("web", "binary")));
+  ASSERT_TRUE(store->replace_module(module_of("web", "rate", R"({"a":1})")));
+  reopen();
+  EXPECT_THAT(value_of(store->modules("web")), ElementsAre(module_of("web", "rate", R"({"a":1})"),
+                                                           module_of("web", "kinds"), module_of("web", "binary")));
+  EXPECT_THAT(value_of(store->modules("mail")), ElementsAre(module_of("mail", "rate")));
+}
+
+TEST_F(StoreTest, keeps_a_guests_modules_apart_by_their_names) {
+  ASSERT_TRUE(store->add_module(module_of("web", "rate")));
+  EXPECT_EQ(message_of(store->add_module(module_of("web", "rate", "x"))), "'web' has a module 'rate' already");
+  EXPECT_EQ(message_of(store->replace_module(module_of("web", "kinds"))), "'web' has no module 'kinds' of run time");
+  EXPECT_EQ(store->remove_module("mail", "rate").error().code, Code::kNotFound);
+  EXPECT_THAT(value_of(store->modules("web")), ElementsAre(module_of("web", "rate")));
+}
+
+TEST_F(StoreTest, brings_tables_of_before_there_were_modules_up_to_date) {
+  const StoredRule rule = value_of(store->add_rule(rule_of("web")));
+  store.reset();
+  ASSERT_TRUE(value_of(open_store_database(file)).execute("DROP TABLE modules; PRAGMA user_version=1"));
+  reopen();
+  EXPECT_EQ(value_of(store->rule(rule.id)), rule);
+  EXPECT_TRUE(store->add_module(module_of("web", "rate")));
+}
+
 TEST_F(StoreTest, says_what_is_not_there) {
   EXPECT_EQ(message_of(store->rule(7)), "there is no rule 7");
   EXPECT_EQ(message_of(store->remove_rule(7)), "there is no rule 7");
@@ -227,12 +260,12 @@ TEST_F(StoreTest, forgets_the_oldest_alerts_but_none_whose_response_is_in_force)
 
 TEST_F(StoreTest, refuses_the_database_of_a_newer_hyperward) {
   store.reset();
-  ASSERT_TRUE(value_of(open_store_database(file)).execute("PRAGMA user_version=2"));
+  ASSERT_TRUE(value_of(open_store_database(file)).execute("PRAGMA user_version=3"));
   const auto newer = Store::open(file);
   ASSERT_FALSE(newer);
   EXPECT_EQ(newer.error().code, Code::kInvalid);
   EXPECT_EQ(message_of(newer),
-            fmt::format("{} was written by a newer hyperward: its tables are of version 2, known is 1", file.string()));
+            fmt::format("{} was written by a newer hyperward: its tables are of version 3, known is 2", file.string()));
 }
 
 TEST_F(StoreTest, refuses_a_database_that_lacks_a_table) {
