@@ -111,6 +111,26 @@ Answer<ApiReply> replace_rule(const ApiCall& call) {
   return reply(200, call.operations.replace_rule(call.guest, call.id, rule), "rule");
 }
 
+// Unknown keys and values that cannot be. `base` has what need not be given.
+Answer<ModuleConfig> module_wanted(const json& body, const ModuleConfig& base = {}) {
+  auto module = module_from(body, base);
+  if (!module) return bad_request(module.error().key, module.error().message);
+  return *std::move(module);
+}
+
+Answer<ApiReply> load_module(const ApiCall& call) {
+  HW_TRY(const json body, json_object(call.request.body));
+  HW_TRY(const ModuleConfig module, module_wanted(body));
+  return reply(201, call.operations.load_module(call.guest, module));
+}
+
+Answer<ApiReply> swap_module(const ApiCall& call) {
+  HW_TRY(const json body, json_object(call.request.body));
+  if (body.contains("name")) return bad_request("name", "a module's name stays");
+  HW_OK(module_wanted(body, {.name = "it", .file = "/its"}));  // any one that is there already
+  return reply(200, call.operations.swap_module(call.guest, call.module, body));
+}
+
 Answer<ApiReply> get_alerts(const ApiCall& call) {
   HW_TRY(const Query query, rows_wanted(call.request));
   return reply(200, call.operations.alerts(query));
@@ -151,6 +171,16 @@ const std::array kRoutes = {
              "/v1/guests/{name}/rules/{id}",
              {},
              [](const ApiCall& call) { return reply(200, call.operations.remove_rule(call.guest, call.id)); }},
+    ApiRoute{"GET",
+             "/v1/guests/{name}/modules",
+             {},
+             [](const ApiCall& call) { return reply(200, call.operations.modules(call.guest)); }},
+    ApiRoute{"POST", "/v1/guests/{name}/modules", {}, load_module},
+    ApiRoute{"PUT", "/v1/guests/{name}/modules/{module}", {}, swap_module},
+    ApiRoute{"DELETE",
+             "/v1/guests/{name}/modules/{module}",
+             {},
+             [](const ApiCall& call) { return reply(200, call.operations.unload_module(call.guest, call.module)); }},
     ApiRoute{"GET", "/v1/alerts", {"guest", "after", "limit"}, get_alerts},
     ApiRoute{"POST", "/v1/alerts", {"guest"}, take_alert},
     ApiRoute{"GET", "/v1/responses", {"guest", "after", "limit"}, get_responses},
@@ -178,7 +208,7 @@ std::string_view take_segment(std::string_view& path) {
   return segment;
 }
 
-bool is_guest_name(std::string_view text) {
+bool is_name(std::string_view text) {
   return !text.empty() && text.size() <= kMaxNameBytes &&
          std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
 }
@@ -189,8 +219,11 @@ bool matches(std::string_view pattern, std::string_view path, ApiMatch& match) {
     const std::string_view expected = take_segment(pattern);
     const std::string_view segment = take_segment(path);
     if (expected == "{name}") {
-      if (!is_guest_name(segment)) return false;
+      if (!is_name(segment)) return false;
       match.guest = segment;
+    } else if (expected == "{module}") {
+      if (!is_name(segment)) return false;
+      match.module = segment;
     } else if (expected == "{id}") {
       const auto id = parse_number<int64_t>(segment);
       if (!id || *id < 1) return false;
@@ -262,8 +295,8 @@ Answer<void> check_query(const ApiRoute& route, const ApiRequest& request) {
 ApiReply answer(const ApiMatch& match, const ApiRequest& request, Operations& operations) {
   if (const auto checked = check_query(*match.route, request); !checked) return checked.error().reply();
   HW_CHECK(match.route->handle != nullptr);
-  auto answered =
-      match.route->handle({.operations = operations, .request = request, .guest = match.guest, .id = match.id});
+  auto answered = match.route->handle(
+      {.operations = operations, .request = request, .guest = match.guest, .module = match.module, .id = match.id});
   return answered ? *std::move(answered) : answered.error().reply();
 }
 

@@ -48,12 +48,13 @@ struct ApiCall {
   Operations& operations;
   const ApiRequest& request;
   std::string guest = {};
+  std::string module = {};
   int64_t id = 0;
 };
 
 struct ApiRoute {
   std::string_view method;
-  std::string_view path;                            // with {name} and {id} as in the document
+  std::string_view path;                            // with {name}, {module} and {id} as in the document
   std::vector<std::string_view> query;              // the parameters that it takes
   Answer<ApiReply> (*handle)(const ApiCall& call);  // nullptr: the event stream, which has no end
 };
@@ -62,8 +63,9 @@ struct ApiRoute {
 
 struct ApiMatch {
   const ApiRoute* route = nullptr;
-  std::string guest = {};  // {name} of the path
-  int64_t id = 0;          // {id} of the path
+  std::string guest = {};   // {name} of the path
+  std::string module = {};  // {module} of the path
+  int64_t id = 0;           // {id} of the path
 };
 
 // 404, 405 or 403 when there is none. HEAD is taken as GET.

@@ -25,6 +25,7 @@ Json summary_json(const std::string& name, const GuardedGuest& guest, const Gues
           {"tap", guest.tap()},
           {"state", to_string(status.state)},
           {"rules", status.file_rules + status.run_time_rules},
+          {"modules", status.modules.size()},
           {"flows", status.flows}};
 }
 
@@ -38,6 +39,7 @@ Json guest_json(const std::string& name, const GuardedGuest& guest) {
           {"kernel", status.kernel.empty() ? Json(nullptr) : Json(guest::printable(status.kernel))},
           {"default", guest.config().default_allow ? "allow" : "deny"},
           {"rules", {{"file", status.file_rules}, {"run_time", status.run_time_rules}}},
+          {"modules", status.modules.size()},
           {"flows", status.flows},
           {"counters", counters_json(status.counters)},
           {"detectors", {{"accounts", status.detector_accounts}, {"bytes", status.detector_bytes}}},
@@ -309,6 +311,29 @@ Result<Json> Daemon::remove_rule(std::string_view name, int64_t id) {
   return put_in_force("rule-removed", removed);
 }
 
+Result<Json> Daemon::modules(std::string_view name) {
+  HW_TRY(const auto guest, find(name));
+  return array_of(guest->modules());
+}
+
+Result<Json> Daemon::load_module(std::string_view name, const ModuleConfig& module) {
+  HW_TRY(const auto guest, find(name));
+  HW_TRY(const GuestModule loaded, guest->load_module(module));
+  return to_json(loaded);
+}
+
+Result<Json> Daemon::swap_module(std::string_view name, std::string_view module, const Json& changes) {
+  HW_TRY(const auto guest, find(name));
+  HW_TRY(const GuestModule swapped, guest->swap_module(std::string(module), changes));
+  return to_json(swapped);
+}
+
+Result<Json> Daemon::unload_module(std::string_view name, std::string_view module) {
+  HW_TRY(const auto guest, find(name));
+  HW_TRY(const GuestModule unloaded, guest->unload_module(std::string(module)));
+  return to_json(unloaded);
+}
+
 Result<Json> Daemon::alerts(const Query& query) {
   return array_of(store_->alerts(query));
 }
@@ -369,6 +394,18 @@ std::vector<GuestFile> Daemon::wanted_by(const DaemonConfig& config) const {
   return wanted;
 }
 
+// What would keep the file's modules from being in force: those that are new, or other than now, are loaded once.
+Result<void> Daemon::try_modules(const GuestFile& file) const {
+  const std::string name = file.config.label();
+  HW_TRY(const std::vector<StoredModule> run_time, store_->modules(name));
+  HW_OK(modules_of(file.config, run_time));
+  std::vector<ModuleConfig> before;
+  if (const auto known = find(name)) before = (*known)->config().modules;
+  for (const ModuleConfig& module : file.config.modules)
+    if (std::ranges::find(before, module) == before.end()) HW_OK(Guard::try_module(module, name));
+  return {};
+}
+
 // Everything is read and checked first. What cannot change while a guest is guarded (its tap, its process) makes it a
 // new guest, whose programs take over the flows that they know.
 Result<Json> Daemon::reload() {
@@ -380,6 +417,7 @@ Result<Json> Daemon::reload() {
                 config_file_.string());
 
   const std::vector<GuestFile> wanted = wanted_by(config);
+  for (const GuestFile& file : wanted) HW_OK(try_modules(file));
   std::vector<const GuestFile*> anew;
   Guests gone = all();
   for (const GuestFile& file : wanted) {
@@ -441,6 +479,30 @@ Result<std::string> Daemon::metrics() {
   each("hyperward_flows_judged_total", kCounter, "Flows judged.", [](const auto& s) { return s.judged; });
   each("hyperward_flows_unreadable_total", kCounter, "Flows that met the default while the guest could not be read.",
        [](const auto& s) { return s.unreadable_flows; });
+  each("hyperward_guest_modules", kGauge, "Modules that judge.", [](const auto& s) { return s.modules.size(); });
+  each("hyperward_module_defaults_total", kCounter, "Frames that met the default because a module did not say.",
+       [](const auto& s) { return s.module_faults; });
+  const auto each_module = [&](std::string_view family, Metrics::Type type, std::string_view help, auto&& value) {
+    metrics.family(family, type, help);
+    for (const auto& [name, status] : guests)
+      for (const Guard::GuardedModule& module : status.modules)
+        metrics.sample({{"guest", name}, {"module", module.config.name}}, uint64_t{value(module.status)});
+  };
+  each_module("hyperward_module_asked_total", kCounter, "Questions to the module, since it was loaded.",
+              [](const auto& s) { return s.asked; });
+  each_module("hyperward_module_denied_total", kCounter, "Answers that said deny.",
+              [](const auto& s) { return s.denied; });
+  each_module("hyperward_module_faults_total", kCounter, "Questions that got no answer, or nonsense.",
+              [](const auto& s) { return s.faults; });
+  each_module("hyperward_module_restarts_total", kCounter, "Restarts of the module's process.",
+              [](const auto& s) { return s.restarts; });
+  each_module("hyperward_module_running", kGauge, "0 while the module's process is down.",
+              [](const auto& s) { return s.running; });
+  metrics.family("hyperward_module_events_total", kCounter, "What the module counts itself, by its own names.");
+  for (const auto& [name, status] : guests)
+    for (const Guard::GuardedModule& module : status.modules)
+      for (const filter::ModuleCounter& counter : module.status.counters)
+        metrics.sample({{"guest", name}, {"module", module.config.name}, {"counter", counter.name}}, counter.value);
   each("hyperward_detector_accounts", kGauge, "Owners that the detectors keep an account of.",
        [](const auto& s) { return s.detector_accounts; });
   each("hyperward_detector_bytes", kGauge, "Memory of these accounts.", [](const auto& s) { return s.detector_bytes; });

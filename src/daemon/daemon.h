@@ -47,6 +47,10 @@ class Daemon final : public Operations {
   [[nodiscard]] Result<Json> add_rule(std::string_view guest, std::string_view text) override;
   [[nodiscard]] Result<Json> replace_rule(std::string_view guest, int64_t id, std::string_view text) override;
   [[nodiscard]] Result<Json> remove_rule(std::string_view guest, int64_t id) override;
+  [[nodiscard]] Result<Json> modules(std::string_view guest) override;
+  [[nodiscard]] Result<Json> load_module(std::string_view guest, const ModuleConfig& module) override;
+  [[nodiscard]] Result<Json> swap_module(std::string_view guest, std::string_view module, const Json& changes) override;
+  [[nodiscard]] Result<Json> unload_module(std::string_view guest, std::string_view module) override;
   [[nodiscard]] Result<Json> alerts(const Query& query) override;
   [[nodiscard]] Result<Json> responses(const Query& query) override;
   [[nodiscard]] Result<Json> response(int64_t id) override;
@@ -69,6 +73,7 @@ class Daemon final : public Operations {
   void take_found(const Find& find);
   // The guests that there shall be: of the files, and those found that no file claims.
   [[nodiscard]] std::vector<GuestFile> wanted_by(const DaemonConfig& config) const;
+  [[nodiscard]] Result<void> try_modules(const GuestFile& file) const;
   void tell_trouble(const std::string& trouble);
   void expire_rules();
   // Carries a change of the store into force, and tells of it: what the store has is so, even if the guard fails.

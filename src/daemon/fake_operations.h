@@ -44,6 +44,19 @@ class FakeOperations : public Operations {
   [[nodiscard]] Result<Json> remove_rule(std::string_view guest, int64_t id) override {
     return answer(fmt::format("remove_rule {} {}", guest, id), kRule);
   }
+  [[nodiscard]] Result<Json> modules(std::string_view guest) override {
+    return answer(fmt::format("modules {}", guest), fmt::format("[{}]", kModule));
+  }
+  [[nodiscard]] Result<Json> load_module(std::string_view guest, const ModuleConfig& module) override {
+    return answer(fmt::format("load_module {}: {}", guest, to_json(module).dump()), kModule);
+  }
+  [[nodiscard]] Result<Json> swap_module(std::string_view guest, std::string_view module,
+                                         const Json& changes) override {
+    return answer(fmt::format("swap_module {} {}: {}", guest, module, changes.dump()), kModule);
+  }
+  [[nodiscard]] Result<Json> unload_module(std::string_view guest, std::string_view module) override {
+    return answer(fmt::format("unload_module {} {}", guest, module), kModule);
+  }
   [[nodiscard]] Result<Json> alerts(const Query& query) override {
     return answer(fmt::format("alerts '{}' after {} limit {}", query.guest, query.after, query.limit),
                   fmt::format("[{}]", kAlert));
@@ -86,18 +99,23 @@ class FakeOperations : public Operations {
 
  private:
   static constexpr const char* kStatus = R"({"version":"0.1.0","uptime_s":12.5,
-    "guests":[{"name":"web","tap":"tap0","state":"guarded","rules":7,"flows":3}],
+    "guests":[{"name":"web","tap":"tap0","state":"guarded","rules":7,"modules":1,"flows":3}],
     "health":{"state":"ok","problems":[]},"rules":7,"alerts_today":2,"responses_in_force":1})";
   static constexpr const char* kGuest = R"({"name":"web","tap":"tap0","state":"guarded","qemu_pid":4711,
-    "kernel":"6.1.0-18-amd64","default":"deny","rules":{"file":6,"run_time":1},"flows":3,
+    "kernel":"6.1.0-18-amd64","default":"deny","rules":{"file":6,"run_time":1},"modules":1,"flows":3,
     "counters":{"passed":10,"denied":1},"detectors":{"accounts":2,"bytes":4096},"since":"2025-03-01T12:00:00.000Z"})";
   static constexpr const char* kFlow = R"({"protocol":"tcp","local":"10.9.0.2:40000","remote":"203.0.113.9:25",
-    "vlan":0,"direction":"out","verdict":"deny","state":"new","rule":{"line":0,"id":5,"text":"deny from uid 1000"},
+    "vlan":0,"direction":"out","verdict":"deny","state":"new","rule":{"line":0,"id":5,"module":null,"code":null,"text":"deny from uid 1000"},
     "owner":{"uid":1000,"gid":1000,"process":{"pid":412,"comm":"nc\u001b[2J","start_time_ns":1}},
     "how":"credentials","reason":"none","evidence":{"inode":8123},"packets":{"from_guest":1,"to_guest":0},
     "bytes":{"from_guest":60,"to_guest":0},"dropped":1,"age_s":0.5,"judged_s_ago":0.5,"idle_s":0.1})";
   static constexpr const char* kRule = R"({"id":5,"guest":"web","text":"deny from uid 1000 to tcp port 25",
     "created":"2025-03-01T12:00:00.000Z","expires":"2025-03-01T12:30:00.000Z","response":3})";
+  static constexpr const char* kModule = R"({"name":"rate","origin":"run-time","file":"/m/connection_rate.so",
+    "run":"process","settings":{"per_second":20},"batch":32,"batch_wait_us":0,"deadline_ms":200,"memory_mb":256,
+    "info":{"name":"connection-rate","version":"1.0","description":"limits connections per second"},
+    "status":{"asked":10,"denied":2,"faults":1,"restarts":1,"pid":4712,"running":true,"last_fault":"it crashed",
+    "counters":{"limited":2,"owners":3}}})";
   static constexpr const char* kAlert = R"({"id":9,"guest":"web","time":"2025-03-01T12:00:00.000Z",
     "kind":"mail-burst","summary":"uid 1000, nc\u001b[2J (pid 412), began 21 connections to mail ports in 3 s",
     "details":{"figures":{"connections":21}}})";

@@ -40,6 +40,10 @@ const char* verdict_text(const FlowRecord& record) {
   return record.verdict() == datapath::Verdict::kAllow ? "allow" : "deny";
 }
 
+std::string module_text(const GuardState& state, uint32_t rule) {
+  return fmt::format("module {} (code {})", module_name(state, rule), filter::code_of(rule));
+}
+
 // The text of the rule that decided, from the rules that are in force.
 std::string rule_text(const GuardState& state, const FlowRecord& record) {
   if (record.flow.generation != state.generation) return "(a rule of a set that is no longer in force)";
@@ -48,9 +52,7 @@ std::string rule_text(const GuardState& state, const FlowRecord& record) {
     const auto rule = state.run_time.find(filter::id_of(record.flow.owner.rule_line));
     return rule == state.run_time.end() ? "(a rule that has been removed)" : guest::printable(rule->second);
   }
-  if (filter::is_of_module(record.flow.owner.rule_line))
-    return fmt::format("module {} (code {})", module_name(state, record.flow.owner.rule_line),
-                       filter::code_of(record.flow.owner.rule_line));
+  if (filter::is_of_module(record.flow.owner.rule_line)) return module_text(state, record.flow.owner.rule_line);
   std::string_view text = state.rules;
   for (uint32_t line = 1; line < record.flow.owner.rule_line; ++line) {
     const size_t end = text.find('\n');

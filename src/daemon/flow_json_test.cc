@@ -90,6 +90,17 @@ TEST(FlowJson, names_a_rule_of_the_file_by_its_line_and_one_of_run_time_by_its_i
   EXPECT_EQ(of_run_time["id"], 5);
 }
 
+TEST(FlowJson, names_a_module_and_its_code) {
+  GuardState with_module = state();
+  with_module.modules = {{2, "rate"}};
+  const json rule = flow_json(with_module, decided_by(filter::of_module(2, 7)))["rule"];
+  EXPECT_EQ(rule["line"], 0);
+  EXPECT_EQ(rule["module"], "rate");
+  EXPECT_EQ(rule["code"], 7);
+  EXPECT_EQ(rule["text"], "module rate (code 7)");
+  EXPECT_EQ(flow_json(state(), decided_by(filter::of_module(2, 7)))["rule"]["module"], "?") << "it has gone";
+}
+
 TEST(CountersJson, has_each_counter_by_its_name) {
   datapath::Counters counters;
   for (unsigned i = 0; i < HW_COUNTERS; ++i) counters.values.at(i) = 100 + i;

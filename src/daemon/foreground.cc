@@ -16,7 +16,8 @@ namespace {
 
 Result<void> reload(Guard& guard, const std::filesystem::path& config_file) {
   HW_TRY(GuestFile file, load_guest_file(config_file));
-  return guard.adopt(std::move(file));
+  const std::vector<ModuleConfig> modules = file.config.modules;
+  return guard.adopt(std::move(file), modules);
 }
 
 }  // namespace
@@ -42,7 +43,8 @@ Result<void> guard_in_foreground(const std::filesystem::path& config_file) {
   HW_TRY(const Fd signals, watch_signals());
   HW_TRY(GuestFile file, load_guest_file(config_file));
   spdlog::info("{}: looking for the guest and its kernel", file.config.label());  // large memory takes seconds
-  HW_TRY(const auto guard, Guard::start({.file = std::move(file)}));
+  std::vector<ModuleConfig> modules = file.config.modules;
+  HW_TRY(const auto guard, Guard::start({.file = std::move(file), .modules = std::move(modules)}));
   for (bool going = true; going;) {
     pollfd waiting[] = {{signals.get(), POLLIN, 0}, {guard->fd(), POLLIN, 0}};
     if (::poll(waiting, std::size(waiting), -1) < 0 && errno != EINTR) return fail_errno(errno, "wait for events");

@@ -95,6 +95,16 @@ filter::Question question_about(const datapath::Held& held, const filter::Judgem
   return question;
 }
 
+// How many of the first that are wanted can stay where they stand in the chain; what follows is added at its end.
+size_t kept_in_order(const std::vector<ModuleConfig>& before, const std::vector<ModuleConfig>& wanted) {
+  size_t kept = 0, index = 0;
+  for (; kept < wanted.size(); ++kept, ++index) {
+    while (index < before.size() && before[index].name != wanted[kept].name) ++index;
+    if (index == before.size()) break;
+  }
+  return kept;
+}
+
 // Starts anywhere, so that flows which an earlier guard left are never taken for judged by these rules.
 uint32_t first_generation() {
   return std::random_device()();
@@ -378,12 +388,14 @@ void Guard::log(const filter::Judgement& judgement) {
                  decider(judgement), describe());
 }
 
-Result<void> Guard::adopt(GuestFile file) {
+Result<void> Guard::adopt(GuestFile file, const std::vector<ModuleConfig>& modules) {
   const Config &before = config(), &after = file.config;
   if (after.guest != before.guest || after.tap != before.tap || after.max_flows != before.max_flows)
     return fail(Code::kInvalid, "{}: the guest, its tap and max_flows cannot change while it is guarded",
                 before.label());
   HW_TRY(policy::RuleSet rules, file.compile());
+  HW_TRY(LoadedModules loaded, load_others(modules));
+  HW_OK(rearrange(modules, std::move(loaded)));
   file_ = std::move(file);
   path_.set_default_verdict(default_of(config()));
   return put_in_force(filter::RuleChain(std::move(rules), run_time_, names_of(config())));
@@ -430,41 +442,58 @@ Result<void> Guard::judge_all_again() {
   return {};
 }
 
-Result<void> Guard::set_modules(const std::vector<ModuleConfig>& wanted) {
-  // What stands in the chain in the order that is wanted can stay there; what follows the first that does not is added
-  // at the end.
-  size_t kept = 0, index = 0;
-  for (; kept < wanted.size(); ++kept, ++index) {
-    while (index < modules_.size() && modules_[index].name != wanted[kept].name) ++index;
-    if (index == modules_.size()) break;
-  }
-  const auto staying = std::span(wanted).first(kept);
-  const auto stays = [&](const ModuleConfig& module) {
-    return std::ranges::find(staying, module.name, &ModuleConfig::name) != staying.end();
-  };
+Result<void> Guard::try_module(const ModuleConfig& module, std::string_view guest) {
+  const GuestNow nobody{.label = std::string(guest)};
+  HW_OK(load_module(module, nobody));
+  return {};
+}
 
-  // All that can fail comes first.
-  std::map<std::string, std::unique_ptr<filter::Module>> loaded;
+Result<Guard::LoadedModules> Guard::load_others(const std::vector<ModuleConfig>& wanted) const {
+  const size_t kept = kept_in_order(modules_, wanted);
+  LoadedModules loaded;
   for (size_t i = 0; i < wanted.size(); ++i) {
     const bool is_as_it_was = i < kept && std::ranges::find(modules_, wanted[i]) != modules_.end();
     if (is_as_it_was) continue;
     HW_TRY(loaded[wanted[i].name], load_module(wanted[i], *now_));
   }
+  return loaded;
+}
 
+// Whether flows are to be judged anew. `loaded` has all that load_others() found to be other.
+Result<bool> Guard::rearrange(const std::vector<ModuleConfig>& wanted, LoadedModules loaded) {
+  const size_t kept = kept_in_order(modules_, wanted);
+  const auto staying = std::span(wanted).first(kept);
   for (const ModuleConfig& module : modules_)
-    if (!stays(module)) HW_OK(chain_.remove(module.name));
+    if (std::ranges::find(staying, module.name, &ModuleConfig::name) == staying.end())
+      HW_OK(chain_.remove(module.name));
   for (const ModuleConfig& module : staying)
     if (auto swapped = loaded.extract(module.name)) HW_OK(chain_.replace(module.name, std::move(swapped.mapped())));
   for (const ModuleConfig& module : std::span(wanted).subspan(kept))
     HW_OK(chain_.add(module.name, std::move(loaded[module.name])));
   const bool are_others = kept != wanted.size() || kept != modules_.size();
   modules_ = wanted;
+  return are_others;
+}
+
+Result<void> Guard::set_modules(const std::vector<ModuleConfig>& wanted, const Commit& commit) {
+  HW_TRY(LoadedModules loaded, load_others(wanted));
+  if (commit) HW_OK(commit());
+  HW_TRY(const bool are_others, rearrange(wanted, std::move(loaded)));
   if (!are_others) {
     save();
     return {};
   }
   spdlog::info("{}: {} modules are in force", config().label(), modules_.size());
   return judge_by_others();
+}
+
+Result<void> Guard::swap_module(const ModuleConfig& module, const Commit& commit) {
+  const auto before = std::ranges::find(modules_, module.name, &ModuleConfig::name);
+  if (before == modules_.end()) return fail(Code::kNotFound, "there is no module '{}'", module.name);
+  HW_TRY(auto loaded, load_module(module, *now_));
+  HW_OK(commit());
+  *before = module;
+  return chain_.replace(module.name, std::move(loaded));
 }
 
 std::vector<Guard::GuardedModule> Guard::modules() const {

@@ -79,15 +79,22 @@ class Guard {
   [[nodiscard]] Result<bool> turn(std::chrono::milliseconds patience);
   [[nodiscard]] int fd() const { return poll_.get(); }  // readable when turn() has something to do
 
-  // Takes over all of `file` that can change while a guest is guarded: rules, names and the default. kInvalid, and
-  // nothing is changed, when the guest, its tap or the size of its table are others.
-  [[nodiscard]] Result<void> adopt(GuestFile file);
+  // Takes over all of `file` that can change while a guest is guarded: rules, names, the default, and the modules,
+  // which are given as for set_modules. kInvalid, and nothing is changed, when the guest, its tap or the size of its
+  // table are others, or a module does not load.
+  [[nodiscard]] Result<void> adopt(GuestFile file, const std::vector<ModuleConfig>& modules);
   // The rules of run time, the newest first. In force for every flow when this returns.
   [[nodiscard]] Result<void> set_run_time(std::span<const filter::StoredText> rules);
+  // What a change of modules is written down with: called when all of them are loaded, and nothing has changed yet.
+  using Commit = std::function<Result<void>()>;
   // The modules, in their order: what is new is loaded, what is other is swapped, what is left out is unloaded. On an
-  // error the modules are those from before. While only swaps happen all flows keep their verdicts, and modules get
-  // their time; else every flow is judged again with its next packet.
-  [[nodiscard]] Result<void> set_modules(const std::vector<ModuleConfig>& modules);
+  // error, of `commit` too, the modules are those from before. While only swaps happen all flows keep their verdicts,
+  // and modules get their time; else every flow is judged again with its next packet.
+  [[nodiscard]] Result<void> set_modules(const std::vector<ModuleConfig>& modules, const Commit& commit = {});
+  // Another instance in the place of the module of that name, though nothing but its file's contents may be other.
+  [[nodiscard]] Result<void> swap_module(const ModuleConfig& module, const Commit& commit);
+  // Loads a module to see whether it can be; kInvalid: its own words why not.
+  [[nodiscard]] static Result<void> try_module(const ModuleConfig& module, std::string_view guest);
   struct GuardedModule {
     ModuleConfig config;
     filter::ModuleInfo info;
@@ -125,6 +132,9 @@ class Guard {
   [[nodiscard]] Result<void> put_back(const datapath::Held& held);
   [[nodiscard]] Result<void> meet_default(const datapath::Held& held);
   [[nodiscard]] Result<void> meet_default_of_module(const datapath::Held& held);
+  using LoadedModules = std::map<std::string, std::unique_ptr<filter::Module>>;  // by their names
+  [[nodiscard]] Result<LoadedModules> load_others(const std::vector<ModuleConfig>& wanted) const;
+  [[nodiscard]] Result<bool> rearrange(const std::vector<ModuleConfig>& wanted, LoadedModules loaded);
   [[nodiscard]] Result<void> put_in_force(filter::RuleChain rules);
   [[nodiscard]] Result<void> judge_by_others();
   [[nodiscard]] Result<void> judge_all_again();

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include <spdlog/spdlog.h>
@@ -139,9 +140,26 @@ Result<GuardedGuest::FileRules> GuardedGuest::file_rules() {
   });
 }
 
+Result<std::vector<GuestModule>> GuardedGuest::modules() {
+  return on_thread<Result<std::vector<GuestModule>>>([this] { return modules_here(); });
+}
+
+Result<GuestModule> GuardedGuest::load_module(const ModuleConfig& module) {
+  return on_thread<Result<GuestModule>>([this, module] { return load_module_here(module); });
+}
+
+Result<GuestModule> GuardedGuest::swap_module(const std::string& module, const nlohmann::json& changes) {
+  return on_thread<Result<GuestModule>>([this, module, changes] { return swap_module_here(module, changes); });
+}
+
+Result<GuestModule> GuardedGuest::unload_module(const std::string& module) {
+  return on_thread<Result<GuestModule>>([this, module] { return unload_module_here(module); });
+}
+
 Result<void> GuardedGuest::adopt(GuestFile file) {
   return on_thread<Result<void>>([this, file = std::move(file)]() -> Result<void> {
-    if (guard_ != nullptr) HW_OK(guard_->adopt(file));
+    HW_TRY(const std::vector<ModuleConfig> modules, modules_with(file.config));
+    if (guard_ != nullptr) HW_OK(guard_->adopt(file, modules));
     // What the detectors have seen, and the responses that are not to be made again, outlast other rules.
     const bool watches_otherwise = file.config.detection != file_.config.detection;
     {
@@ -228,7 +246,13 @@ void GuardedGuest::run(const std::stop_token& stop) {
 void GuardedGuest::look_for_guest() {
   auto run_time = stored_rules();
   if (!run_time) return end_guard(State::kFailed, run_time.error().message);
-  auto guard = Guard::start({.file = file_, .run_time = *std::move(run_time), .listener = this, .access = access_});
+  auto modules = modules_with(file_.config);
+  if (!modules) return end_guard(State::kFailed, modules.error().message);
+  auto guard = Guard::start({.file = file_,
+                             .run_time = *std::move(run_time),
+                             .modules = *std::move(modules),
+                             .listener = this,
+                             .access = access_});
   if (!guard) {
     const bool absent = guard.error().code == Code::kNotFound;
     return end_guard(absent ? State::kAbsent : State::kFailed, guard.error().message);
@@ -290,6 +314,93 @@ Result<void> GuardedGuest::apply_rules_here() {
   const auto applied = guard_->set_run_time(rules);
   publish();
   return applied;
+}
+
+Result<std::vector<ModuleConfig>> GuardedGuest::modules_with(const Config& config) const {
+  HW_TRY(const std::vector<StoredModule> run_time, store_.modules(name_));
+  return modules_of(config, run_time);
+}
+
+Result<ModuleConfig> GuardedGuest::module_of_run_time(const std::string& name) const {
+  HW_TRY(const std::vector<StoredModule> run_time, store_.modules(name_));
+  const auto found = std::ranges::find(run_time, name, &StoredModule::name);
+  if (found != run_time.end()) {
+    HW_TRY(const std::vector<ModuleConfig> module, modules_of(Config(), std::span(&*found, 1)));
+    return module.front();
+  }
+  if (std::ranges::find(file_.config.modules, name, &ModuleConfig::name) != file_.config.modules.end())
+    return fail(Code::kInvalid, "module '{}' is of the guest's file: change it there, and reload", name);
+  return fail(Code::kNotFound, "'{}' has no module '{}'", name_, guest::printable(name));
+}
+
+GuestModule GuardedGuest::as_it_is(const ModuleConfig& module, bool of_file) const {
+  GuestModule now{.config = module, .of_file = of_file};
+  if (guard_ == nullptr) return now;
+  for (Guard::GuardedModule& one : guard_->modules())
+    if (one.config.name == module.name) now.loaded = {std::move(one.info), std::move(one.status)};
+  return now;
+}
+
+Result<std::vector<GuestModule>> GuardedGuest::modules_here() const {
+  HW_TRY(const std::vector<ModuleConfig> configs, modules_with(file_.config));
+  std::vector<GuestModule> modules;
+  for (const ModuleConfig& config : configs)
+    modules.push_back(as_it_is(config, modules.size() < file_.config.modules.size()));
+  return modules;
+}
+
+// A guest that does not run gets it later: whether it loads is seen now all the same.
+Result<GuestModule> GuardedGuest::load_module_here(const ModuleConfig& module) {
+  HW_TRY(std::vector<ModuleConfig> wanted, modules_with(file_.config));
+  if (std::ranges::find(wanted, module.name, &ModuleConfig::name) != wanted.end())
+    return fail(Code::kInvalid, "'{}' has a module '{}' already", name_, module.name);
+  if (wanted.size() >= filter::Chain::kModulesMax)
+    return fail(Code::kLimit, "'{}' has {} modules already", name_, wanted.size());
+  wanted.push_back(module);
+  const auto commit = [&] { return store_.add_module(stored(name_, module)); };
+  if (guard_ != nullptr) {
+    HW_OK(guard_->set_modules(wanted, commit));
+  } else {
+    HW_OK(Guard::try_module(module, name_));
+    HW_OK(commit());
+  }
+  return told("module-loaded", as_it_is(module, false));
+}
+
+Result<GuestModule> GuardedGuest::swap_module_here(const std::string& name, const nlohmann::json& changes) {
+  HW_TRY(const ModuleConfig before, module_of_run_time(name));
+  auto module = module_from(changes, before);
+  if (!module) return fail(Code::kInvalid, "{}", module.error().message);
+  const auto commit = [&] { return store_.replace_module(stored(name_, *module)); };
+  if (guard_ != nullptr) {
+    HW_OK(guard_->swap_module(*module, commit));
+  } else {
+    HW_OK(Guard::try_module(*module, name_));
+    HW_OK(commit());
+  }
+  return told("module-swapped", as_it_is(*module, false));
+}
+
+// Where no guard is there is nothing that it could be out of step with: the way out when one module keeps a guest from
+// being guarded.
+Result<GuestModule> GuardedGuest::unload_module_here(const std::string& name) {
+  HW_TRY(const ModuleConfig module, module_of_run_time(name));
+  GuestModule gone = as_it_is(module, false);
+  const auto commit = [&] { return store_.remove_module(name_, name); };
+  if (guard_ != nullptr) {
+    HW_TRY(std::vector<ModuleConfig> wanted, modules_with(file_.config));
+    std::erase_if(wanted, [&](const ModuleConfig& one) { return one.name == name; });
+    HW_OK(guard_->set_modules(wanted, commit));
+  } else {
+    HW_OK(commit());
+  }
+  return told("module-unloaded", std::move(gone));
+}
+
+GuestModule GuardedGuest::told(std::string event, GuestModule module) {
+  events_.publish(std::move(event), name_, to_json(module));
+  publish();
+  return module;
 }
 
 bool GuardedGuest::judged(const packet::FlowKey& key, const filter::Judgement& judgement) {
@@ -394,6 +505,8 @@ void GuardedGuest::publish() {
     now_.run_time_rules = guard_->rules().size() - now_.file_rules;
     now_.flows = guard_->path().flow_count();
     now_.unreadable_flows = guard_->unreadable_flows();
+    now_.module_faults = guard_->module_faults();
+    now_.modules = guard_->modules();
     if (const auto counters = guard_->path().counters()) now_.counters = *counters;
     now_.detector_accounts = watch_->accounts();
     now_.detector_bytes = watch_->bytes();
@@ -402,6 +515,7 @@ void GuardedGuest::publish() {
     now_.qemu_pid = 0;
     now_.kernel.clear();
     now_.flows = 0;
+    now_.modules.clear();
   }
   const std::lock_guard lock(mutex_);
   status_ = now_;

@@ -26,6 +26,7 @@
 #include "daemon/events.h"
 #include "daemon/guard.h"
 #include "daemon/guest_file.h"
+#include "daemon/guest_modules.h"
 #include "daemon/ids_intake.h"
 #include "daemon/ids_offer.h"
 #include "daemon/store.h"
@@ -45,9 +46,10 @@ struct GuestStatus {
   size_t flows = 0;
   datapath::Counters counters;
   size_t detector_accounts = 0, detector_bytes = 0;
-  uint64_t judged = 0, unreadable_flows = 0, findings_overflowed = 0;
+  uint64_t judged = 0, unreadable_flows = 0, module_faults = 0, findings_overflowed = 0;
   std::array<uint64_t, detect::kKinds> findings{};  // alerts raised, by kind
   uint64_t responses = 0;
+  std::vector<Guard::GuardedModule> modules;     // that judge
   std::optional<WallTime> since = std::nullopt;  // its guard began
 };
 [[nodiscard]] std::string_view to_string(GuestStatus::State state);  // "absent", "failed", "unreadable", "guarded"
@@ -80,6 +82,15 @@ class GuardedGuest final : GuardListener {
     policy::Verdict default_verdict{};
   };
   [[nodiscard]] Result<FileRules> file_rules();
+  [[nodiscard]] Result<std::vector<GuestModule>> modules();  // in the order in which they are asked
+  // Modules of run time. Each change is in the store before it is in force, and told of as an event when it is; on an
+  // error all is as it was. kInvalid: the name is taken, it is one of the file, or the module's own words why it does
+  // not load; kNotFound: there is none of that name; kLimit.
+  [[nodiscard]] Result<GuestModule> load_module(const ModuleConfig& module);
+  // `changes`: as module_from has them.
+  [[nodiscard]] Result<GuestModule> swap_module(const std::string& module, const nlohmann::json& changes);
+  [[nodiscard]] Result<GuestModule> unload_module(const std::string& module);  // as it was
+
   // As Guard::adopt; a guest that does not run just has the new configuration from now on.
   [[nodiscard]] Result<void> adopt(GuestFile file);
 
@@ -101,6 +112,14 @@ class GuardedGuest final : GuardListener {
   [[nodiscard]] Result<policy::RuleSet> file_rules_here();
   [[nodiscard]] Result<std::vector<filter::StoredText>> stored_rules() const;  // the newest first
   [[nodiscard]] Result<void> apply_rules_here();
+  [[nodiscard]] Result<std::vector<ModuleConfig>> modules_with(const Config& config) const;  // and those of run time
+  [[nodiscard]] Result<ModuleConfig> module_of_run_time(const std::string& name) const;
+  [[nodiscard]] GuestModule as_it_is(const ModuleConfig& module, bool of_file) const;
+  [[nodiscard]] Result<std::vector<GuestModule>> modules_here() const;
+  [[nodiscard]] Result<GuestModule> load_module_here(const ModuleConfig& module);
+  [[nodiscard]] Result<GuestModule> swap_module_here(const std::string& name, const nlohmann::json& changes);
+  [[nodiscard]] Result<GuestModule> unload_module_here(const std::string& name);
+  [[nodiscard]] GuestModule told(std::string event, GuestModule module);
   std::optional<Taken> act_on(const Case& found);
   std::optional<Taken> add_alert(StoredAlert alert, std::string_view why);
   void act_on_all();

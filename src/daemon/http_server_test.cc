@@ -23,6 +23,7 @@ using testing::HasSubstr;
 using namespace std::chrono_literals;
 
 constexpr const char* kRules = "/v1/guests/web/rules";
+constexpr const char* kModules = "/v1/guests/web/modules";
 
 json error_json(std::string_view code, std::string_view message, std::string_view field = "") {
   json error = {{"code", code}, {"message", message}};
@@ -63,6 +64,40 @@ TEST_F(HttpServerTest, passes_paths_queries_and_bodies_on) {
               ElementsAre("flows web denied 5", "add_rule web: deny from user alice for 30m",
                           "replace_rule web 7: allow from any", "remove_rule web 7", "alerts 'my web' after 3 limit 2",
                           "undo 3", R"(take_ids_line 'web' {"a":1})"));
+}
+
+TEST_F(HttpServerTest, passes_modules_on) {
+  EXPECT_EQ(exchange(control, "GET", kModules).status, 200);
+  EXPECT_EQ(exchange(control, "POST", kModules, R"({"file":"/m/rate.so","run":"daemon","batch":8})").status, 201);
+  EXPECT_EQ(exchange(control, "PUT", "/v1/guests/web/modules/rate", R"({"settings":{"a":1}})").status, 200);
+  EXPECT_EQ(exchange(control, "PUT", "/v1/guests/web/modules/rate", "{}").status, 200);
+  EXPECT_EQ(exchange(control, "DELETE", "/v1/guests/web/modules/rate").status, 200);
+  EXPECT_THAT(operations.asked(),
+              ElementsAre("modules web",
+                          R"(load_module web: {"batch":8,"batch_wait_us":0,"deadline_ms":200,"file":"/m/rate.so",)"
+                          R"("memory_mb":256,"name":"rate","run":"daemon","settings":{}})",
+                          R"(swap_module web rate: {"settings":{"a":1}})", "swap_module web rate: {}",
+                          "unload_module web rate"));
+}
+
+TEST_F(HttpServerTest, names_the_key_of_a_module_that_is_wrong) {
+  const std::pair<const char*, const char*> mistakes[] = {{"{}", "file"},
+                                                          {R"({"file":1})", "file"},
+                                                          {R"({"file":"a.so","run":"thread"})", "run"},
+                                                          {R"({"file":"a.so","batch":0})", "batch"},
+                                                          {R"({"file":"a.so","settings":"x"})", "settings"},
+                                                          {R"({"file":"a.so","name":"two words"})", "name"},
+                                                          {R"({"file":"a.so","fiel":"b"})", "fiel"}};
+  for (const auto& [body, field] : mistakes) {
+    const HttpReply reply = exchange(control, "POST", kModules, body);
+    EXPECT_EQ(reply.status, 400) << body;
+    EXPECT_EQ(reply.json()["error"]["field"], field) << body;
+  }
+  for (const auto& [body, field] :
+       {std::pair(R"({"name":"b"})", "name"), std::pair(R"({"deadline_ms":0})", "deadline_ms")})
+    EXPECT_EQ(exchange(control, "PUT", "/v1/guests/web/modules/rate", body).json()["error"]["field"], field) << body;
+  EXPECT_EQ(exchange(control, "PUT", "/v1/guests/web/modules/rate", "[]").status, 400);
+  EXPECT_THAT(operations.asked(), ElementsAre());
 }
 
 TEST_F(HttpServerTest, gives_each_error_its_status) {
@@ -136,6 +171,7 @@ TEST_F(HttpServerTest, only_looks_on_the_read_socket) {
   EXPECT_EQ(exchange(read, "HEAD", "/v1/guests/web").status, 200);
   for (const char* method : {"POST", "PUT", "DELETE", "PATCH"}) EXPECT_EQ(exchange(read, method, kRules).status, 403);
   EXPECT_EQ(exchange(read, "DELETE", "/v1/guests/web/rules/1").status, 403);
+  EXPECT_EQ(exchange(read, "POST", kModules, R"({"file":"a.so"})").status, 403);
   EXPECT_EQ(exchange(read, "POST", "/v1/reload").status, 403);
   EXPECT_THAT(operations.asked(), ElementsAre("guest web", "guest web"));
 }

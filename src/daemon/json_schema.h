@@ -2,6 +2,8 @@
 // does not know is an error, so that nothing in the document goes unchecked.
 #pragma once
 
+#include <regex.h>
+
 #include <algorithm>
 #include <string>
 
@@ -28,6 +30,15 @@ class JsonSchema {
   }
 
  private:
+  // Of the expressions that ours use, POSIX's extended ones and ECMA's are the same.
+  static bool matches(const std::string& text, const std::string& pattern) {
+    regex_t compiled;
+    if (::regcomp(&compiled, pattern.c_str(), REG_EXTENDED | REG_NOSUB) != 0) return false;
+    const bool found = ::regexec(&compiled, text.c_str(), 0, nullptr, 0) == 0;
+    ::regfree(&compiled);
+    return found;
+  }
+
   static bool is_type(const std::string& type, const Json& value) {
     if (type == "object") return value.is_object();
     if (type == "array") return value.is_array();
@@ -54,6 +65,13 @@ class JsonSchema {
     if (keyword == "enum")
       return std::find(wanted.begin(), wanted.end(), value) != wanted.end() ? ""
                                                                             : where + " is none of " + wanted.dump();
+    if (keyword == "minimum")
+      return value.is_number() && value < wanted ? where + " is less than " + wanted.dump() : "";
+    if (keyword == "maximum") return value.is_number() && value > wanted ? where + " is over " + wanted.dump() : "";
+    if (keyword == "pattern")
+      return !value.is_string() || matches(value.get<std::string>(), wanted.get<std::string>())
+                 ? ""
+                 : where + " is not like " + wanted.dump();
     if (keyword == "format") {
       if (wanted != "date-time") return where + ": unknown format " + wanted.dump();
       return !value.is_string() || from_rfc3339(value.get<std::string>()) ? "" : where + " is no time";

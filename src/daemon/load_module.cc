@@ -27,7 +27,8 @@ void tell(const GuestNow& now, const std::string& module, const filter::ModuleEn
 template <typename T>
 Result<std::unique_ptr<filter::Module>> named(Result<std::unique_ptr<T>> loaded, const ModuleConfig& module,
                                               const GuestNow& now) {
-  if (!loaded) return within(std::move(loaded).error(), "{}: module '{}'", now.label, module.name);
+  // Whatever it is, it is the module's: that its file is not there is not to be taken for a guest that is not there.
+  if (!loaded) return fail(Code::kInvalid, "{}: module '{}': {}", now.label, module.name, loaded.error().message);
   return *std::move(loaded);
 }
 

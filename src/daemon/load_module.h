@@ -29,7 +29,7 @@ struct GuestNow {
   }
 };
 
-// The errors are LoadedModule's and ModuleProcess's, with the guest and the module named.
+// kInvalid, naming the guest and the module, with LoadedModule's or ModuleProcess's words.
 [[nodiscard]] Result<std::unique_ptr<filter::Module>> load_module(const ModuleConfig& module, const GuestNow& now);
 
 }  // namespace hyperward::daemon

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "daemon/toml_section.h"
 #include "filter/chain.h"
 
 namespace hyperward::daemon {
@@ -23,7 +24,7 @@ std::filesystem::path found(const std::string& file) {
 }
 
 Result<uint32_t> number_of(const json& value, std::string_view key, uint32_t least, uint32_t most) {
-  if (!value.is_number_unsigned() || value.get<uint64_t>() < least || value.get<uint64_t>() > most)
+  if (!value.is_number_integer() || value < json(least) || value > json(most))
     return fail(Code::kInvalid, "{} must be a number from {} to {}", key, least, most);
   return value.get<uint32_t>();
 }
@@ -70,17 +71,21 @@ std::string_view to_string(ModuleConfig::Run run) {
   return run == ModuleConfig::Run::kProcess ? "process" : "daemon";
 }
 
-Result<ModuleConfig> module_from(const json& value, const ModuleConfig& base) {
+std::expected<ModuleConfig, ModuleMistake> module_from(const json& value, const ModuleConfig& base) {
+  const auto mistake = [](std::string key, std::string message) {
+    return std::unexpected(ModuleMistake{.key = std::move(key), .message = std::move(message)});
+  };
   ModuleConfig module = base;
-  for (const auto& [key, one] : value.items()) HW_OK(take(key, one, module));
-  if (module.file.empty()) return fail(Code::kInvalid, "file is missing: the module's shared object");
+  for (const auto& [key, one] : value.items())
+    if (auto taken = take(key, one, module); !taken) return mistake(key, std::move(taken).error().message);
+  if (module.file.empty()) return mistake("file", "file is missing: the module's shared object");
   if (module.name.empty()) {
     module.name = module.file.filename().string();
     if (module.name.ends_with(kSuffix)) module.name.resize(module.name.size() - kSuffix.size());
   }
   if (!is_word(module.name))
-    return fail(Code::kInvalid, "name must be one word of letters, digits, _ and -, {} at most",
-                filter::kModuleNameMaxBytes);
+    return mistake("name", fmt::format("name must be one word of letters, digits, _ and -, {} at most",
+                                       filter::kModuleNameMaxBytes));
   return module;
 }
 

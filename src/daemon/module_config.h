@@ -13,17 +13,20 @@
 
 #include <chrono>
 #include <cstdint>
+#include <expected>
 #include <filesystem>
-#include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "base/result.h"
-#include "daemon/toml_section.h"
 #include "filter/module.h"
 
 namespace hyperward::daemon {
+
+class Section;  // of a TOML file: toml_section.h
 
 struct ModuleConfig {
   enum class Run : uint8_t { kProcess, kDaemon };
@@ -41,8 +44,13 @@ struct ModuleConfig {
 };
 [[nodiscard]] std::string_view to_string(ModuleConfig::Run run);  // "process", "daemon"
 
-// kInvalid, naming the key that is wrong. What is not given is `base`'s: of a module that is to be changed, or nothing.
-[[nodiscard]] Result<ModuleConfig> module_from(const nlohmann::json& value, const ModuleConfig& base = {});
+struct ModuleMistake {
+  std::string key;
+  std::string message;  // a sentence that names the key
+};
+// Of a JSON object. What is not given is `base`'s: of a module that is to be changed, or nothing.
+[[nodiscard]] std::expected<ModuleConfig, ModuleMistake> module_from(const nlohmann::json& value,
+                                                                     const ModuleConfig& base = {});
 [[nodiscard]] nlohmann::json to_json(const ModuleConfig& module);
 
 // Every [[module]] of a guest's file.

@@ -47,6 +47,7 @@ class OpenapiTest : public testing::Test {
 
   static std::string filled_in(std::string path) {
     if (const size_t at = path.find("{name}"); at != std::string::npos) path.replace(at, 6, "web");
+    if (const size_t at = path.find("{module}"); at != std::string::npos) path.replace(at, 8, "rate");
     if (const size_t at = path.find("{id}"); at != std::string::npos) path.replace(at, 4, "5");
     return path;
   }
@@ -54,6 +55,10 @@ class OpenapiTest : public testing::Test {
   static std::string body_for(const std::string& path, const std::string& method) {
     if (path == "/v1/alerts" && method == "POST")
       return R"({"protocol":"tcp","source":"10.9.0.2:4","destination":"203.0.113.9:25","text":"t","severity":1})";
+    if (path == "/v1/guests/{name}/modules" && method == "POST")
+      return R"({"name":"rate","file":"/m/rate.so","run":"daemon","settings":{"a":1},"batch":256,"batch_wait_us":0,
+        "deadline_ms":1,"memory_mb":16})";
+    if (path == "/v1/guests/{name}/modules/{module}" && method == "PUT") return R"({"settings":{},"batch":1})";
     return method == "POST" || method == "PUT" ? R"({"rule":"deny from user alice"})" : "";
   }
 

@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "daemon/events.h"
+#include "daemon/module_config.h"
 #include "daemon/store.h"
 
 namespace hyperward::daemon {
@@ -31,6 +32,15 @@ class Operations {
   [[nodiscard]] virtual Result<Json> add_rule(std::string_view guest, std::string_view text) = 0;
   [[nodiscard]] virtual Result<Json> replace_rule(std::string_view guest, int64_t id, std::string_view text) = 0;
   [[nodiscard]] virtual Result<Json> remove_rule(std::string_view guest, int64_t id) = 0;
+
+  // array, in the order in which they are asked: those of the file, and those of run time
+  [[nodiscard]] virtual Result<Json> modules(std::string_view guest) = 0;
+  // Changes of those of run time, in force when they return. kInvalid: the module's own words why it does not load.
+  [[nodiscard]] virtual Result<Json> load_module(std::string_view guest, const ModuleConfig& module) = 0;
+  // `changes`: a [[module]]'s keys, without its name; what is not given stays. {}: the same, from its file anew.
+  [[nodiscard]] virtual Result<Json> swap_module(std::string_view guest, std::string_view module,
+                                                 const Json& changes) = 0;
+  [[nodiscard]] virtual Result<Json> unload_module(std::string_view guest, std::string_view module) = 0;
 
   [[nodiscard]] virtual Result<Json> alerts(const Query& query) = 0;     // array
   [[nodiscard]] virtual Result<Json> responses(const Query& query) = 0;  // array

@@ -314,7 +314,7 @@ TEST_F(Flows, bounds_lifetimes) {
   EXPECT_EQ(longest.valid_until_ns - longest.judged_ns, uint64_t{std::chrono::nanoseconds(kLifetimeMax).count()});
   judge(question(), Verdict::kAllow, 0, std::chrono::milliseconds::min());
   const hw_flow shortest = flow_of(question()).flow;
-  EXPECT_EQ(shortest.valid_until_ns, shortest.judged_ns);
+  EXPECT_LT(shortest.valid_until_ns, shortest.judged_ns) << "over";
 }
 
 // TCP -----------------------------------------------------------------------------------------------------------------
