@@ -10,8 +10,10 @@ void add_commands(CLI::App& app, Chosen& chosen) {
   add_flow_commands(app, chosen);
   add_daemon_command(app, chosen);
   add_control_commands(app, chosen);
-  add_document_commands(app, chosen);
   add_module_commands(app, chosen);
+  add_replay_command(app, chosen);
+  add_document_commands(app, chosen);
+  add_module_host_command(app, chosen);
 }
 
 }  // namespace hyperward::cli

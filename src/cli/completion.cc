@@ -8,12 +8,19 @@ namespace hyperward::cli {
 namespace {
 
 // What a value can be completed with.
-enum class Source : uint8_t { kNothing, kChoices, kGuests, kFiles };
+enum class Source : uint8_t { kNothing, kChoices, kGuests, kModules, kFiles };
+
+// The names of all guests' modules, for every shell: what guards note of their state (daemon/state.cc) is JSON in one
+// line, its keys in their order.
+constexpr std::string_view kModuleNames =
+    R"(sed -n 's/.*"modules":\(\[[^{}]*\]\),"pid".*/\1/p' /run/hyperward/*.guard 2>/dev/null)"
+    R"( | grep -o '"[^"]*"' | tr -d '"' | sort -u)";
 
 Source source_of(const Parameter& parameter) {
   constexpr std::string_view kOfFiles[] = {"config", "dir", "file", "group", "memory", "passwd", "qmp", "socket"};
   if (!parameter.choices.empty()) return Source::kChoices;
   if (parameter.name() == "guest") return Source::kGuests;
+  if (parameter.name() == "module") return Source::kModules;
   if (std::ranges::find(kOfFiles, parameter.name()) != std::end(kOfFiles)) return Source::kFiles;
   return Source::kNothing;
 }
@@ -45,6 +52,7 @@ std::string bash_source(const Parameter& parameter) {
   switch (source_of(parameter)) {
     case Source::kChoices: return in_quotes(fmt::format("{}", fmt::join(parameter.choices, " ")));
     case Source::kGuests: return "GUESTS";
+    case Source::kModules: return "MODULES";
     case Source::kFiles: return "FILES";
     case Source::kNothing: break;
   }
@@ -98,6 +106,10 @@ _hyperward_guests() {{
   done
 }}
 
+_hyperward_modules() {{
+  {}
+}}
+
 _hyperward() {{
   local current=${{COMP_WORDS[COMP_CWORD]}} command='' value='' words='' place='' i places=0
   for (( i = 1; i < COMP_CWORD; ++i )); do
@@ -118,13 +130,14 @@ _hyperward() {{
   fi
   case $words in
     GUESTS) mapfile -t COMPREPLY < <(_hyperward_guests "$current") ;;
+    MODULES) mapfile -t COMPREPLY < <(compgen -W "$(_hyperward_modules) " -- "$current") ;;
     FILES) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     *) mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current") ;;
   esac
 }}
 complete -F _hyperward hyperward
 )";
-  return fmt::format(kScript, all_words(hyperward), values, words, places);
+  return fmt::format(kScript, kModuleNames, all_words(hyperward), values, words, places);
 }
 
 // -- zsh -------------------------------------------------------------------------------------------------------
@@ -144,6 +157,7 @@ std::string zsh_value(const Parameter& parameter) {
   switch (source_of(parameter)) {
     case Source::kChoices: return fmt::format(":{}:({})", name, fmt::join(parameter.choices, " "));
     case Source::kGuests: return fmt::format(":{}:_hyperward_guests", name);
+    case Source::kModules: return fmt::format(":{}:_hyperward_modules", name);
     case Source::kFiles: return fmt::format(":{}:_files", name);
     case Source::kNothing: break;
   }
@@ -202,6 +216,8 @@ _hyperward_guests() {
 }
 
 )";
+  text +=
+      fmt::format("_hyperward_modules() {{\n  local -a modules=($({}))\n  compadd -a modules\n}}\n\n", kModuleNames);
   for (const Command* command : all_commands(hyperward)) text += zsh_command(*command);
   return text + "if [[ $funcstack[1] == _hyperward ]]; then _hyperward \"$@\"; else compdef _hyperward hyperward; fi\n";
 }
@@ -222,6 +238,7 @@ std::string fish_source(const Parameter& parameter) {
   switch (source_of(parameter)) {
     case Source::kChoices: return " -a " + fish_quoted(fmt::format("{}", fmt::join(parameter.choices, " ")));
     case Source::kGuests: return " -a '(__hyperward_guests)'";
+    case Source::kModules: return " -a '(__hyperward_modules)'";
     case Source::kFiles: return " -a '(__fish_complete_path (commandline -ct))'";
     case Source::kNothing: break;
   }
@@ -258,6 +275,10 @@ function __hyperward_guests
     end
 end
 
+function __hyperward_modules
+    {}
+end
+
 # Whether the line, without the word under the cursor, is of this command.
 function __hyperward_is
     set -l command ''
@@ -271,7 +292,7 @@ end
 
 complete -c hyperward -f
 )";
-  std::string text = fmt::format(kScript, words);
+  std::string text = fmt::format(kScript, kModuleNames, words);
   for (const Command* command : all_commands(hyperward)) text += fish_command(*command);
   return text;
 }

@@ -69,6 +69,7 @@ Words bash_offers(const Shell& bash, const std::string& words) {
   return bash.run(fmt::format(R"(set -u
 source "$1"
 _hyperward_guests() {{ printf '%s\n' mail web; }}
+_hyperward_modules() {{ printf '%s\n' binary rate; }}
 COMP_WORDS=({})
 COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
 _hyperward
@@ -97,6 +98,7 @@ TEST(BashCompletion, knows_what_is_expected_at_each_place) {
   EXPECT_THAT(bash_offers(bash, "hyperward flows --json ''"), ElementsAre("mail", "web"));
   EXPECT_THAT(bash_offers(bash, "hyperward ps --access ''"), ElementsAre("auto", "mapped", "readv"));
   EXPECT_THAT(bash_offers(bash, "hyperward ps --access mapped ''"), ElementsAre("mail", "web"));
+  EXPECT_THAT(bash_offers(bash, "hyperward module swap web ''"), ElementsAre("binary", "rate"));
   EXPECT_THAT(bash_offers(bash, "hyperward ps --pid ''"), IsEmpty());
   EXPECT_THAT(bash_offers(bash, "hyperward guard --config /etc/pass"), Contains("/etc/passwd"));
   EXPECT_THAT(bash_offers(bash, "hyperward rules check /etc/pass"), Contains("/etc/passwd"));
@@ -125,7 +127,7 @@ TEST(ZshCompletion, is_a_script_with_every_command) {
   const Shell zsh("zsh", hyperward);
   const Words functions = zsh.run("compdef() { : }\nsource $1\nprint -l ${(k)functions}");
   EXPECT_THAT(functions, IsSupersetOf({"_hyperward", "_hyperward_flows", "_hyperward_rules_check"}));
-  EXPECT_EQ(functions.size(), all_commands(hyperward).size() + 2);  // the guests, and compdef
+  EXPECT_EQ(functions.size(), all_commands(hyperward).size() + 3);  // guests, modules, and compdef
 }
 
 TEST(Completion, of_descriptions_with_quotes_stays_a_script) {

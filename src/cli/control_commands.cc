@@ -1,11 +1,8 @@
 // status, rule, alerts, events and respond: what the daemon is asked and told over its control interface.
 //
 // What it answers may hold a guest's own words: all text goes through guest::printable() on its way to a terminal.
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -15,8 +12,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/time.h"
-#include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/control.h"
 #include "cli/print_json.h"
 #include "cli/table.h"
 #include "guest/types.h"
@@ -29,38 +26,14 @@ using nlohmann::json;
 constexpr int kMaxLimit = 1000;                           // of rows, as the API has it
 constexpr std::chrono::milliseconds kAskAgainEvery{500};  // for a daemon that has gone
 
-struct ControlOptions {
-  std::string socket;
+struct ControlOptions : ControlTarget {
   std::string guest;
   std::vector<std::string> words;  // of a rule
   std::string duration;
   int64_t id = 0;
   unsigned limit = 100;
   bool follow = false;
-  bool as_json = false;
-
-  [[nodiscard]] Client client() const { return client_at(socket); }
 };
-
-// SGR codes (ECMA-48), where a person looks.
-enum class Colour : uint8_t { kRed = 31, kGreen = 32, kYellow = 33 };
-
-std::string painted(Colour colour, const std::string& text) {
-  static const bool on_terminal = ::isatty(STDOUT_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
-  return on_terminal ? fmt::format("\x1b[{}m{}\x1b[0m", static_cast<int>(colour), text) : text;
-}
-
-// A member as text; "-" when there is none. A daemon of another version may leave members out, or add some.
-std::string cell(const json& object, const char* name) {
-  if (!object.is_object() || !object.contains(name) || object[name].is_null()) return "-";
-  const json& value = object[name];
-  if (value.is_string()) return guest::printable(value.get_ref<const std::string&>());
-  return value.dump(-1, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace);  // escapes all that is special
-}
-
-json member(const json& object, const char* name) {
-  return object.is_object() && object.contains(name) ? object[name] : json();
-}
 
 // What follows a stream gets each line as it comes.
 void print_line(const std::string& line) {
@@ -104,9 +77,10 @@ Result<void> run_status(const ControlOptions& options) {
              painted(state == "ok" ? Colour::kGreen : Colour::kRed, state));
   for (const json& problem : member(health, "problems"))
     if (problem.is_string()) fmt::print("  {}\n", guest::printable(problem.get<std::string>()));
-  Table table({"GUEST", "TAP", ">RULES", ">FLOWS", "STATE"});
+  Table table({"GUEST", "TAP", ">RULES", ">MODULES", ">FLOWS", "STATE"});
   for (const json& guest : member(status, "guests")) {
-    table.add({cell(guest, "name"), cell(guest, "tap"), cell(guest, "rules"), cell(guest, "flows"),
+    table.add({cell(guest, "name"), cell(guest, "tap"), cell(guest, "rules"), cell(guest, "modules"),
+               cell(guest, "flows"),
                painted(cell(guest, "state") == "guarded" ? Colour::kGreen : Colour::kRed, cell(guest, "state"))});
   }
   fmt::print("{}{} rules; {} alerts today; {} responses in force\n", table.text(), cell(status, "rules"),
@@ -154,12 +128,7 @@ void print_rules(const json& rules) {
 
 Result<void> run_rule_ls(const ControlOptions& options) {
   const Client client = options.client();
-  std::vector<std::string> guests{options.guest};
-  if (options.guest.empty()) {
-    HW_TRY(const json all, client.get("/v1/guests"));
-    guests.clear();
-    for (const json& guest : all) guests.push_back(member(guest, "name").get<std::string>());
-  }
+  HW_TRY(const std::vector<std::string> guests, guests_meant(client, options.guest));
   json by_guest = json::object();
   for (const std::string& guest : guests) {
     HW_TRY(by_guest[guest], client.get(rules_target(guest)));
@@ -354,16 +323,6 @@ Result<void> run_respond_undo(const ControlOptions& options) {
 }
 
 using Options = std::shared_ptr<ControlOptions>;
-using Run = Result<void> (*)(const ControlOptions&);
-
-CLI::App* add_command(CLI::App& app, const char* name, const char* description, const Options& options, Run run,
-                      Chosen& chosen) {
-  CLI::App* command = app.add_subcommand(name, description);
-  command->add_option("--socket", options->socket, "the daemon's control socket")->envname("HYPERWARD_SOCKET");
-  command->add_flag("--json", options->as_json, "print JSON");
-  command->callback([=, &chosen] { chosen.action = [=] { return run(*options); }; });
-  return command;
-}
 
 void add_guest(CLI::App& command, const Options& options, bool required) {
   command.add_option("guest", options->guest, "the guest's name")->required(required);

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -10,10 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "cli/commands.h"
-#include "daemon/fake_operations.h"
-#include "daemon/http_server.h"
-#include "daemon/test_directory.h"
+#include "cli/control_fixture.h"
 
 namespace hyperward::cli {
 namespace {
@@ -24,36 +20,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 
-class ControlCommandsTest : public testing::Test {
+class ControlCommandsTest : public ControlTest {
  protected:
-  void SetUp() override { serve(operations); }
-
-  void serve(daemon::Operations& by) {
-    server.reset();
-    auto started = daemon::HttpServer::start({.control = socket, .read = {}}, by);
-    ASSERT_TRUE(started) << started.error().message;
-    server = *std::move(started);
-  }
-
-  // What the command prints; its error, when it has one, is the last line.
-  std::string run(std::vector<std::string> words) const {
-    CLI::App app;
-    Chosen chosen;
-    add_control_commands(app, chosen);
-    words.insert(words.end(), {"--socket", socket.string()});
-    std::reverse(words.begin(), words.end());  // as CLI11 wants them
-    try {
-      app.parse(words);
-    } catch (const CLI::ParseError& error) {
-      return error.what();
-    }
-    testing::internal::CaptureStdout();
-    const auto done = chosen.action();
-    std::string printed = testing::internal::GetCapturedStdout();
-    if (!done) printed += done.error().message;
-    return printed;
-  }
-
   // What a command that follows prints, until `meanwhile` is over.
   std::string follow(const std::vector<std::string>& words, const std::function<void()>& meanwhile) {
     std::thread other([&] {
@@ -70,18 +38,15 @@ class ControlCommandsTest : public testing::Test {
     return printed;
   }
 
-  daemon::FakeOperations operations, next;
+  daemon::FakeOperations next;
   std::string complaints;
-  daemon::TestDirectory directory;
-  std::filesystem::path socket = directory.path() / "s";
-  std::unique_ptr<daemon::HttpServer> server;
 };
 
 TEST_F(ControlCommandsTest, status_shows_the_guests) {
   EXPECT_EQ(run({"status"}),
             "hyperward 0.1.0, up 12s, ok\n"
-            "GUEST TAP  RULES FLOWS STATE\n"
-            "web   tap0     7     3 guarded\n"
+            "GUEST TAP  RULES MODULES FLOWS STATE\n"
+            "web   tap0     7       1     3 guarded\n"
             "7 rules; 2 alerts today; 1 responses in force\n");
 }
 

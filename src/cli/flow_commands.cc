@@ -36,8 +36,9 @@ std::string owner_text(const guest::Owner& owner) {
 }
 
 // As short as a column wants it.
-std::string rule_word(uint32_t rule) {
+std::string rule_word(const daemon::GuardState& state, uint32_t rule) {
   if (rule == 0) return "default";
+  if (filter::is_of_module(rule)) return daemon::module_text(state, rule);
   return filter::is_run_time(rule) ? fmt::format("id {}", filter::id_of(rule)) : fmt::format("{}", rule);
 }
 
@@ -68,8 +69,9 @@ Result<void> run_flows(const FlowOptions& options) {
     text.add({daemon::verdict_text(record), std::string(datapath::to_string(record.direction())),
               to_string(record.key.protocol), to_string(record.key.source), to_string(record.key.destination),
               std::string(datapath::to_string(record.state())), owner_text(daemon::unpack(flow.owner)),
-              rule_word(flow.owner.rule_line), fmt::format("{}", flow.packets[0]), fmt::format("{}", flow.packets[1]),
-              fmt::format("{}", flow.dropped), fmt::format("{:.0f}s", daemon::age_s(flow.created_ns))});
+              rule_word(state, flow.owner.rule_line), fmt::format("{}", flow.packets[0]),
+              fmt::format("{}", flow.packets[1]), fmt::format("{}", flow.dropped),
+              fmt::format("{:.0f}s", daemon::age_s(flow.created_ns))});
   }
   fmt::print("{}\n{} flows; frames: {} passed, {} denied, {} held; {}\n", text.text(), records.size(),
              counters[HW_COUNT_PASSED], counters[HW_COUNT_DENIED], counters[HW_COUNT_HELD],
@@ -102,7 +104,10 @@ Result<void> run_explain(const FlowOptions& options) {
   fmt::print("flow      {} {} -> {}, {}, {}\n", to_string(flow.protocol), to_string(flow.local), to_string(flow.remote),
              datapath::to_string(found->direction()), datapath::to_string(found->state()));
   fmt::print("verdict   {}\n", daemon::verdict_text(*found));
-  fmt::print("rule      {}: {}\n", filter::name_of(f.owner.rule_line), daemon::rule_text(state, *found));
+  if (filter::is_of_module(f.owner.rule_line))
+    fmt::print("rule      {}\n", daemon::rule_text(state, *found));
+  else
+    fmt::print("rule      {}: {}\n", filter::name_of(f.owner.rule_line), daemon::rule_text(state, *found));
   fmt::print("owner     {}\n", guest::to_string(daemon::unpack(f.owner)));
   fmt::print("packets   {} from the guest ({} bytes), {} to it ({} bytes), {} dropped\n", f.packets[0], f.bytes[0],
              f.packets[1], f.bytes[1], f.dropped);

@@ -4,7 +4,7 @@
 
 namespace hyperward::cli {
 
-void add_module_commands(CLI::App& app, Chosen& chosen) {
+void add_module_host_command(CLI::App& app, Chosen& chosen) {
   CLI::App* process = app.add_subcommand(filter::kModuleHostCommand, "run a filter module for the daemon")->group("");
   process->callback([&chosen] { chosen.action = [] { return filter::run_module_host(); }; });
 }
