@@ -86,7 +86,8 @@ Result<void> run_replay(const ReplayOptions& options) {
   for (const filter::Recording::Asked& asked : recording.asked) {
     filter::Question question = asked.question;
     question.frame = asked.frame;
-    const json said = said_json(++number, question, judge(*module, number, question, view));
+    ++number;
+    const json said = said_json(number, question, judge(*module, number, question, view));
     if (options.as_json) {
       print_json(said);
     } else if (said["fault"].is_null()) {
