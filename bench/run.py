@@ -7,7 +7,6 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ sys.path[:0] = [str(TREE / "tests/guest"), str(TREE / "tests/e2e")]
 
 import guest as guests  # noqa: E402
 import kernels  # noqa: E402
+from figures import machine, percentile, series  # noqa: E402
 
 BUILD = TREE / "build/release"
 BENCHMARKS = {}
@@ -27,22 +27,6 @@ BENCHMARKS = {}
 def benchmark(function):
     BENCHMARKS[function.__name__.replace("_", "-")] = function
     return function
-
-
-def series(name: str, unit: str, values: list[float]) -> dict:
-    return {
-        "name": name,
-        "unit": unit,
-        "median": round(statistics.median(values), 4),
-        "min": round(min(values), 4),
-        "max": round(max(values), 4),
-        "runs": len(values),
-    }
-
-
-def percentile(values: list[float], part: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
 def guest_bench(target: int | pathlib.Path, access: str, attaches: int = 11, lookups: int = 50000) -> dict:
@@ -243,11 +227,6 @@ def drgn():
         figures.append(series(f"dump-{what}-hyperward", "ms", ours[f"{what}_ms"]))
         figures.append(series(f"dump-{what}-drgn", "ms", [run[f"{what}_ms"] for run in theirs]))
     return figures
-
-
-def machine() -> str:
-    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    return f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, guests under {guests.chosen_accelerator()}"
 
 
 def main() -> int:
