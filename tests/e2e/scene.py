@@ -193,6 +193,11 @@ class Scene:
         self._started.append(process)
         return process
 
+    @property
+    def world_pid(self) -> int:
+        """A process in the world's network."""
+        return self._world_holder.pid
+
     def program(self, name: str) -> pathlib.Path:
         """One of the guests' programs, for the host."""
         return initramfs.program(name)
@@ -203,11 +208,11 @@ class Scene:
     def rules(self) -> pathlib.Path:
         return self.folder / "rules"
 
-    def guard(self, rules: str) -> None:
-        """Starts the guard in the background, and returns when it judges."""
+    def guard(self, rules: str, more: str = "") -> None:
+        """Starts the guard in the background, and returns when it judges. more: of the guest's file."""
         self.rules.write_text(rules)
         config = self.folder / "guard.toml"
-        config.write_text(self.place.config(self._default))
+        config.write_text(self.place.config(self._default, more))
         self._log = open(self.folder / "guard.log", "ab")
         self.guard_process = subprocess.Popen([HYPERWARD, "guard", "--config", config], stdout=self._log, stderr=self._log)
         deadline = time.monotonic() + GUARD_READY_TIMEOUT_S
