@@ -2,9 +2,11 @@
 
 COLUMNS = {
     "request_mean": "request, mean (ms)",
+    "more": "mean more than without (%)",
     "request_median": "request, median (ms)",
     "replies": "replies/s",
     "errors": "errors",
+    "uncounted": "packets not collected",
     "share_mean": "tap to world, a packet (us)",
     "share_p99": "p99 (us)",
     "share_request": "a request's packets (us)",
@@ -21,12 +23,15 @@ COLUMNS = {
 }
 
 
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def _cell(figure: dict | None) -> str:
     if figure is None:
         return ""
-    if figure["min"] == figure["max"]:
-        return f"{figure['median']:.4g}"
-    return f"{figure['median']:.4g} ({figure['min']:.4g} to {figure['max']:.4g})"
+    median, least, greatest = (_number(figure[key]) for key in ("median", "min", "max"))
+    return median if least == greatest else f"{median} ({least} to {greatest})"
 
 
 def _table(head: list[str], lines: list[list[str]]) -> str:
@@ -35,7 +40,8 @@ def _table(head: list[str], lines: list[list[str]]) -> str:
 
 
 def _rows(rows: list[dict]) -> str:
-    names = [name for name in COLUMNS if any(name in row["figures"] for row in rows)]
+    told = {name for row in rows for name, figure in row["figures"].items() if figure["max"] > 0 or name != "uncounted"}
+    names = [name for name in COLUMNS if name in told]
     by = "rate" if "rate" in rows[0] else "sockets"
     lines = []
     for row in rows:

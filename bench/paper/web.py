@@ -144,7 +144,10 @@ class Web:
         return figures
 
     def compare(self, ways: list[Way], rates: list[int], rounds: int, seconds: float) -> tuple[list[dict], list[str]]:
-        """Every way at every rate, round after round, each round in an order of its own. And what could not be done."""
+        """Every way at every rate, round after round, each round in an order of its own. And what could not be done.
+
+        The first way is the one that others are held against, in the same round.
+        """
         missing = {way: why for way in ways if (why := self.can(way))}
         ways = [way for way in ways if way not in missing]
         runs = {(way, rate): [] for way in ways for rate in rates}
@@ -153,11 +156,11 @@ class Web:
             for rate in rates:
                 for way in order.sample(ways, len(ways)):
                     runs[way, rate].append(self.run(way, rate, seconds))
-        rows = [_row(way, rate, of_it) for (way, rate), of_it in runs.items()]
+        rows = [_row(way, rate, of_it, beside=runs[ways[0], rate]) for (way, rate), of_it in runs.items()]
         return rows, [f"{way.name}: not measured, {why}" for way, why in missing.items()]
 
 
-def _row(way: Way, rate: int, runs: list[dict]) -> dict:
+def _row(way: Way, rate: int, runs: list[dict], beside: list[dict]) -> dict:
     """Each figure's median and spread over the runs."""
     borne = [run for run in runs if run["replies"]]
     figures = [
@@ -165,6 +168,10 @@ def _row(way: Way, rate: int, runs: list[dict]) -> dict:
         series("errors", "", [run["errors"] for run in runs]),
         *(series(name, "ms", [run[f"{name}_ms"] for run in borne]) for name in REQUEST_FIGURES if borne),
     ]
+    if runs is not beside:
+        pairs = [(run["request_mean_ms"], first["request_mean_ms"]) for run, first in zip(runs, beside)]
+        if more := [100 * (ms / first_ms - 1) for ms, first_ms in pairs if ms and first_ms]:
+            figures.append(series("more", "%", more))
     if all(run["packets_us"] for run in borne) and borne:
         figures += [
             series("share_mean", "us", [statistics.mean(run["packets_us"]) for run in borne]),
