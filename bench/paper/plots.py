@@ -56,10 +56,11 @@ def over_sockets(result: dict, path) -> None:
     published = result["published"]["run time of the module"]
     figure, all_axes = plt.subplots(1, len(panels), figsize=(6 * len(panels), 4.5))
     for axes, (name, title) in zip(all_axes, panels.items()):
-        for way in _ways(result["rows"]):
+        for color, way in enumerate(_ways(result["rows"])):
             rows = [row for row in result["rows"] if row["way"] == way and name in row["figures"]]
             if rows:
-                _line(axes, [row["sockets"] for row in rows], [row["figures"][name] for row in rows], way)
+                x, figures = [row["sockets"] for row in rows], [row["figures"][name] for row in rows]
+                _line(axes, x, figures, way, color=f"C{color}")
         if name in published:
             label = "the paper's; of how many sockets is not at hand"
             axes.axhline(float(published[name].split()[0]), linestyle="--", color="grey", label=label)

@@ -3,6 +3,7 @@
 import argparse
 import datetime
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -67,6 +68,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help="only these")
     parser.add_argument("--quick", action="store_true", help="shows that it works, within 90 s")
     parser.add_argument("--rounds", type=int, metavar="N", help=f"instead of {ROUNDS}, or 1 when quick")
+    parser.add_argument("--note", default="", metavar="TEXT", help="what a reader of the figures must know")
     parser.add_argument("--out", type=pathlib.Path, default=TREE / "build/paper", metavar="DIR")
     parser.add_argument("--list", action="store_true", help="tell the experiments' names")
     options = parser.parse_args()
@@ -78,6 +80,7 @@ def main() -> int:
         return 2
 
     rounds = options.rounds or (1 if options.quick else ROUNDS)
+    load = os.getloadavg()[0]
     results = {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": figures.machine(),
@@ -85,6 +88,8 @@ def main() -> int:
         "httperf": httperf_version(),
         "quick": options.quick,
         "rounds": rounds,
+        "load": load,
+        "note": options.note,
         "experiments": measure(options.names or list(EXPERIMENTS), options.quick, rounds),
     }
     options.out.mkdir(parents=True, exist_ok=True)
