@@ -35,7 +35,8 @@ def _calls(runs: int) -> tuple[list[dict], list[str]]:
     """What one question costs, with nothing around it."""
     if not MODULE_BENCH.exists():
         return [], ["the call alone: not measured, module_bench is not built"]
-    measured = json.loads(subprocess.check_output([MODULE_BENCH, str(runs)]))
+    output = subprocess.check_output([MODULE_BENCH, str(runs)], text=True)
+    measured = json.loads(output.splitlines()[-1])  # lines of its log may stand before
     return [series(name, "us", [ns / 1000 for ns in measured[key]]) for name, key in CALLS.items()], []
 
 

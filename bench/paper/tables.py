@@ -64,7 +64,7 @@ def markdown(results: dict) -> str:
         f"# The paper's experiments, {results['date']}\n",
         f"{results['machine']}; commit {results['commit']}; httperf {results['httperf']}."
         + (" A quick run: it shows that the tool works, its figures mean little." if results["quick"] else "")
-        + f" Medians over {results['rounds']} rounds, with the least and the greatest. Load before it began:"
+        + f" Rounds: {results['rounds']}; medians, with the least and the greatest. Load before it began:"
         + f" {results['load']:.1f}. {results['note']}\n",
     ]
     for name, result in results["experiments"].items():
