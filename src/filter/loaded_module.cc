@@ -1,10 +1,13 @@
 #include "filter/loaded_module.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
+#include "base/fd.h"
 #include "filter/module_info.h"
 
 namespace hyperward::filter {
@@ -15,12 +18,13 @@ constexpr size_t kErrorBytes = 512;
 }  // namespace
 
 struct LoadedModule::Library {
-  explicit Library(void* opened) : handle(opened) {}
+  Library(void* opened, Fd its_file) : handle(opened), file(std::move(its_file)) {}
   Library(const Library&) = delete;
   Library& operator=(const Library&) = delete;
   ~Library() { ::dlclose(handle); }
 
   void* handle;
+  Fd file;  // where it was loaded by this; else invalid
 };
 
 LoadedModule::LoadedModule(std::shared_ptr<Library> library, const hyperward_module& table, ModuleInfo info)
@@ -35,10 +39,19 @@ Result<std::unique_ptr<LoadedModule>> LoadedModule::load(const std::filesystem::
   std::error_code error;
   if (!std::filesystem::is_regular_file(file, error))
     return fail(Code::kNotFound, "there is no file {}", file.native());
-  // An absolute path: without a slash the loader would look elsewhere.
-  void* const handle = ::dlopen(std::filesystem::absolute(file).c_str(), RTLD_NOW | RTLD_LOCAL);
+  std::string path = std::filesystem::absolute(file);  // without a slash the loader would look elsewhere
+  Fd opened;
+  // The loader goes by the path: a new file in the place of one that is loaded would be taken for that one. A
+  // descriptor has a path of its own for as long as it is open.
+  if (void* const known = ::dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD); known != nullptr) {
+    ::dlclose(known);
+    opened = Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!opened.valid()) return fail_errno(errno, fmt::format("open {}", path));
+    path = fmt::format("/proc/self/fd/{}", opened.get());
+  }
+  void* const handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) return fail(Code::kInvalid, "load {}: {}", file.native(), ::dlerror());
-  auto library = std::make_shared<Library>(handle);
+  auto library = std::make_shared<Library>(handle, std::move(opened));
   const auto* const table = static_cast<const hyperward_module*>(::dlsym(handle, HYPERWARD_MODULE_SYMBOL));
   if (table == nullptr)
     return fail(Code::kInvalid, "{} is no module: it has no symbol " HYPERWARD_MODULE_SYMBOL, file.native());

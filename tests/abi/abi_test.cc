@@ -4,7 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <cstddef>
+#include <filesystem>
 
 #include "filter/loaded_module.h"
 #include "old_host.h"
@@ -81,6 +84,19 @@ TEST(Versions, stay_apart_while_both_are_loaded) {
   EXPECT_EQ(of_one.code, 102U);
   EXPECT_EQ(of_two.reason, "version 2");
   EXPECT_EQ(of_two.code, 201U);
+}
+
+TEST(Versions, tell_a_new_file_from_the_loaded_one_whose_place_it_has_taken) {
+  const std::filesystem::path path =
+      std::filesystem::temp_directory_path() / fmt::format("hyperward-twin-{}.so", ::getpid());
+  std::filesystem::copy_file(TWIN_ONE, path);
+  auto one = load(path.c_str());
+  std::filesystem::copy_file(TWIN_TWO, path.string() + ".new");
+  std::filesystem::rename(path.string() + ".new", path);
+  auto two = load(path.c_str());
+  std::filesystem::remove(path);
+  EXPECT_EQ(ask(*one).reason, "version 1");
+  EXPECT_EQ(ask(*two).reason, "version 2");
 }
 
 // What is added to a struct lies beyond the size of those who do not know it, if no padding ended the struct.
