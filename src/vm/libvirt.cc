@@ -84,14 +84,16 @@ Result<T> within_patience(std::function<Result<T>()> question) {
   auto asked = std::make_shared<std::packaged_task<Result<T>()>>(std::move(question));
   std::future<Result<T>> answer = asked->get_future();
   auto is_over = std::make_shared<std::atomic<bool>>(false);  // set by the first of the answer and the end of patience
-  std::thread([asked, is_over] {
+  std::thread thread([asked, is_over] {
     (*asked)();
     if (is_over->exchange(true)) --left_behind;
-  }).detach();
+  });
   if (answer.wait_for(kLibvirtPatience) != std::future_status::ready && !is_over->exchange(true)) {
     ++left_behind;
+    thread.detach();
     return fail(Code::kLimit, "libvirt has not answered within {} s", kLibvirtPatience.count());
   }
+  thread.join();  // what the libraries keep for a thread goes with it
   return answer.get();
 }
 
