@@ -41,8 +41,9 @@ TEST(Config, names_file_line_and_column_of_a_mistake) {
             "dir/web.toml:2:1: unknown key 'nam' in [guest]; known are: name, pid, qmp, access");
   EXPECT_EQ(message_of("[guest]\nname = 1"), "dir/web.toml:2:8: guest.name must be a string");
   EXPECT_EQ(message_of("guest = 3"), "dir/web.toml:1:9: [guest] must be a table");
-  EXPECT_EQ(message_of("[guset]"),
-            "dir/web.toml:1:2: unknown section 'guset'; known are: guest, guard, users, groups, detect, respond, module");
+  EXPECT_EQ(
+      message_of("[guset]"),
+      "dir/web.toml:1:2: unknown section 'guset'; known are: guest, guard, users, groups, detect, respond, module");
   EXPECT_TRUE(message_of("[guest\n").starts_with("dir/web.toml:1:7: "));
 }
 

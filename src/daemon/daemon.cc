@@ -67,6 +67,7 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const std::filesystem::path& confi
   HW_TRY(std::unique_ptr<Store> store, Store::open(config.database));
   HW_TRY(IdsIntake ids, IdsIntake::open(config.ids));
   if (config.find) access.libvirt_uri = config.find->libvirt;
+  access.recordings = config.database.parent_path() / "recordings";
   std::unique_ptr<Daemon> daemon(new Daemon(std::filesystem::absolute(config_file), std::move(config), std::move(store),
                                             std::move(ids), std::move(access)));
   daemon->expire_rules();  // what ran out while nobody looked is not put in force for a moment

@@ -127,7 +127,7 @@ Result<std::unique_ptr<Guard>> Guard::start(Setup setup) {
   if (!guest && guest.error().code != Code::kNotFound && guest.error().code != Code::kInconsistent)
     return std::unexpected(std::move(guest).error());
 
-  auto now = std::make_unique<GuestNow>(GuestNow{.label = config.label()});
+  auto now = std::make_unique<GuestNow>(GuestNow{.label = config.label(), .recordings = setup.access.recordings});
   if (setup.listener != nullptr)
     now->module_ended = [listener = setup.listener](const std::string& module, const filter::ModuleEnd& end) {
       listener->module_ended(module, end);

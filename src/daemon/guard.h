@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <deque>
+#include <filesystem>
 #include <functional>
 #include <future>
 #include <map>
@@ -54,8 +55,9 @@ struct GuestAccess {
   std::function<Result<vm::Qemu>(const GuestSource&)> find = find_qemu;
   std::function<Result<std::unique_ptr<guest::Guest>>(const vm::Qemu&, Access)> attach;  // empty: the real one
   std::string libvirt_uri;                                                               // vm/libvirt.h has what it is
-  std::string pin_root;                        // datapath::Options has what it is
-  std::chrono::milliseconds patience{10'000};  // of who asks a guest that is at something else
+  std::string pin_root;                                                // datapath::Options has what it is
+  std::filesystem::path recordings = "/var/lib/hyperward/recordings";  // GuestNow has what it is
+  std::chrono::milliseconds patience{10'000};                          // of who asks a guest that is at something else
 };
 
 class Guard {

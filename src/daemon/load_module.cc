@@ -16,14 +16,6 @@ filter::GuestMessage shown(const GuestNow& now, const std::string& module) {
   return {};
 }
 
-void tell(const GuestNow& now, const std::string& module, const filter::ModuleEnd& end) {
-  const std::string recorded =
-      end.recording.empty() ? "" : fmt::format("; what it had in hand is in {}", end.recording.native());
-  spdlog::warn("{}: module {} has ended: {}; it starts again in {} ms{}", now.label, module, end.why,
-               end.restart_in.count(), recorded);
-  if (now.module_ended) now.module_ended(module, end);
-}
-
 template <typename T>
 Result<std::unique_ptr<filter::Module>> named(Result<std::unique_ptr<T>> loaded, const ModuleConfig& module,
                                               const GuestNow& now) {
@@ -37,7 +29,7 @@ Result<std::unique_ptr<filter::Module>> named(Result<std::unique_ptr<T>> loaded,
 Result<std::unique_ptr<filter::Module>> load_module(const ModuleConfig& module, const GuestNow& now) {
   if (module.run == ModuleConfig::Run::kDaemon)
     return named(filter::LoadedModule::load(module.file, module.settings), module, now);
-  filter::ModuleProcessOptions options{.label = fmt::format("{}: module {}", now.label, module.name),
+  filter::ModuleProcessOptions options{.label = now.label,
                                        .file = module.file,
                                        .settings = module.settings,
                                        .batch = module.batch,
@@ -45,8 +37,10 @@ Result<std::unique_ptr<filter::Module>> load_module(const ModuleConfig& module, 
                                        .deadline = module.deadline,
                                        .memory_bytes = uint64_t{module.memory_mb} << 20};
   options.guest = [&now, name = module.name] { return shown(now, name); };
-  options.recordings = kRecordingsDirectory;
-  options.ended = [&now, name = module.name](const filter::ModuleEnd& end) { tell(now, name, end); };
+  options.recordings = now.recordings;
+  options.ended = [&now, name = module.name](const filter::ModuleEnd& end) {
+    if (now.module_ended) now.module_ended(name, end);
+  };
   return named(filter::ModuleProcess::start(std::move(options)), module, now);
 }
 

@@ -1,6 +1,7 @@
 // A guest's modules: how they are started, and what those in processes of their own are shown of the guest.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -12,12 +13,11 @@
 
 namespace hyperward::daemon {
 
-// Where the questions are kept that a module's process had in hand when it ended: `hyperward module replay` reads them.
-constexpr const char* kRecordingsDirectory = "/var/lib/hyperward/recordings";
-
 // The guest of this moment, for whoever asks about it later. Must outlive the modules that load_module() starts.
 struct GuestNow {
-  std::string label;                         // of the guest, in messages
+  std::string label;  // of the guest, in messages
+  // Where the questions are kept that a process had in hand when it ended: for `hyperward module replay`.
+  std::filesystem::path recordings = {};
   std::unique_ptr<guest::Guest> guest = {};  // nullptr: it cannot be read at the moment
   uint64_t boots = 0;                        // kernels that were found, with this one
   // The process of a module has ended, and is started again.

@@ -193,7 +193,10 @@ void ModuleProcess::gone(std::string how) {
   restart_at_ = now + pause_;
   pause_ = pause_ == 0ms ? kFirstPause : std::min(pause_ * 2, kLongestPause);
   if (info_.name.empty()) return;  // the first start: start() tells
-  spdlog::warn("{}: module {}: {}; restart in {} ms", options_.label, info_.name, event.why, event.restart_in.count());
+  const std::string recorded =
+      event.recording.empty() ? "" : fmt::format("; what it had in hand is in {}", event.recording.native());
+  spdlog::warn("{}: module {} has ended: {}; it starts again in {} ms{}", options_.label, info_.name, event.why,
+               event.restart_in.count(), recorded);
   if (options_.ended) options_.ended(event);
 }
 

@@ -21,13 +21,13 @@ class Modules(unittest.TestCase):
         cls.scene = cls.enterClassContext(stage.Scene(ram_mib=256))
         for port in PORTS:
             cls.scene.start_in_world([cls.scene.program("serve"), "-p", str(port), "echo"], stdout=subprocess.DEVNULL)
-        cls.denies_7777, cls.denies_7778 = cls.built(7777), cls.built(7778)
+        cls.denies_7777, cls.denies_7778 = cls.built("deny_port", 7777), cls.built("deny_port", 7778)
 
     @classmethod
-    def built(cls, port: int) -> pathlib.Path:
-        """The module that denies this port, as its author builds it."""
-        file = cls.scene.folder / f"deny_{port}.so"
-        source = stage.TREE / "tests" / "modules" / "deny_port.c"
+    def built(cls, name: str, port: int) -> pathlib.Path:
+        """A module for this port, as its author builds it."""
+        file = cls.scene.folder / f"{name}_{port}.so"
+        source = stage.TREE / "tests" / "modules" / f"{name}.c"
         words = ["cc", "-shared", "-fPIC", "-I", stage.TREE / "include", f"-DPORT={port}", source, "-o", file]
         subprocess.run(words, check=True)
         return file
@@ -75,9 +75,16 @@ class Modules(unittest.TestCase):
         time.sleep(1)
         return self.echoed() > before + 2
 
-    def test_loaded_it_denies_and_is_named_and_unloaded_it_denies_no_more(self):
+    def test_loaded_in_the_daemon_it_denies_and_is_named_and_unloaded_it_denies_no_more(self):
+        self.denies_and_is_named("--daemon")
+
+    def test_it_does_the_same_in_a_process_of_its_own(self):
+        self.denies_and_is_named("--process")
+
+    def denies_and_is_named(self, where: str):
         self.assertEqual(self.open_ports(), [7776, 7777, 7778])
-        self.assertIn("module gate (deny_port 7777) judges", self.module("load", self.denies_7777, "--name", "gate", "--daemon"))
+        loaded = self.module("load", self.denies_7777, "--name", "gate", where)
+        self.assertIn("module gate (deny_port 7777) judges", loaded)
         self.assertEqual(self.open_ports(), [7776, 7778])
 
         denied = [flow for flow in self.scene.flows() if flow["verdict"] == "deny"]
@@ -93,16 +100,34 @@ class Modules(unittest.TestCase):
         self.assertEqual(self.open_ports(), [7776, 7777, 7778])
         self.assertEqual(json.loads(self.module("ls", "--json")), [])
 
-    def test_flows_go_on_with_their_verdicts_while_it_is_swapped(self):
-        self.module("load", self.denies_7777, "--name", "gate", "--daemon")
+    def test_flows_go_on_with_their_verdicts_while_it_is_swapped_from_its_process_into_the_daemon(self):
+        self.module("load", self.denies_7777, "--name", "gate", "--process")
         self.talk(7778)
         self.scene.guest.must(f"nc -w 100 {SERVER} 7777 >/tmp/denied </dev/zero 2>&1 &")
         verdicts = lambda: {flow["remote"]: flow["verdict"] for flow in self.scene.flows()}
         self.wait_until(lambda: verdicts().get(f"{SERVER}:7777") == "deny")
-        self.module("swap", "gate", "--file", self.denies_7778)
+        self.module("swap", "gate", "--file", self.denies_7778, "--daemon")
         self.assertTrue(self.goes_on(), "a flow that the old version has allowed")
         self.assertEqual(verdicts()[f"{SERVER}:7777"], "deny", "one that it has denied")
         self.assertEqual(self.open_ports(), [7776, 7777], "new ones meet the new version")
+
+    def test_a_module_that_crashes_lets_nothing_pass_and_is_there_again(self):
+        self.module("load", self.built("crash_at_port", 7777), "--name", "brittle", "--process")
+        self.assertEqual(self.open_ports(), [7776, 7778], "the guest's default denies")
+        events = [json.loads(line) for line in self.scene.hyperward("events", "--json").splitlines()]
+        ends = [event["data"] for event in events if event["type"] == "module-ended"]
+        self.assertGreater(len(ends), 0)
+        self.assertIn("SIGILL", ends[0]["why"])
+        status = json.loads(self.module("stats", "--json"))["brittle"]
+        self.assertGreater(status["restarts"], 0)
+        self.assertTrue(status["running"])
+
+        # What it had in hand is asked again: of a module that bears it, and of itself.
+        words = ["module", "replay", ends[0]["recording"], "--json", "--module"]
+        answer = json.loads(self.scene.hyperward(*words, self.denies_7777))
+        self.assertEqual((answer["remote"], answer["verdict"], answer["code"]), (f"{SERVER}:7777", "deny", 1))
+        again = json.loads(self.scene.hyperward(*words, self.built("crash_at_port", 7777), "--process"))
+        self.assertIn("SIGILL", again["fault"])
 
     def test_a_module_that_does_not_load_changes_nothing(self):
         self.module("load", self.denies_7777, "--name", "gate", "--daemon")
