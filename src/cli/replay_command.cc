@@ -1,8 +1,6 @@
 // module replay: asks a module again what it was asked when its process died.
 #include <poll.h>
 
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
@@ -72,7 +70,6 @@ json said_json(size_t number, const filter::Question& question, const filter::Mo
 }
 
 Result<void> run_replay(const ReplayOptions& options) {
-  spdlog::set_default_logger(spdlog::stderr_color_mt("hyperward"));  // answers are what standard output is for
   HW_TRY(const filter::Recording recording, filter::read_recording(options.recording));
   std::unique_ptr<guest::Guest> guest;
   if (options.has_guest) {
