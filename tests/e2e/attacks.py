@@ -169,8 +169,9 @@ class Attacker:
     def last_response(self) -> int:
         return max((response["id"] for response in self.responses()), default=0)
 
-    def await_response(self, after: int, seconds: float = 10) -> dict | None:
-        """The first one after that, with what it answers; None: there is none in that time."""
+    def await_response(self, after: int, seconds: float = 30) -> dict | None:
+        """The first one after that, with what it answers; None: there is none in that time (nmap alone may take ten seconds
+        to start)."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             newer = self.scene.api("GET", f"/v1/responses?guest={self.scene.name}&after={after}")
