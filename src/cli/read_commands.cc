@@ -2,6 +2,7 @@
 #include <map>
 
 #include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
@@ -67,11 +68,11 @@ json text_json(const Result<std::string>& text) {
 
 json open_sockets_json(const guest::Guest& guest, const guest::Process& process) {
   json list = json::array();
-  // What cannot be read of a process that is about to end is no error of the list.
-  static_cast<void>(guest.for_each_file(process.task, [&](const guest::OpenFile& file) {
+  const auto done = guest.for_each_file(process.task, [&](const guest::OpenFile& file) {
     if (!file.sock.is_null()) list.push_back({{"fd", file.fd}, {"inode", file.inode}});
     return false;
-  }));
+  });
+  if (!done) spdlog::debug("pid {}: {}", process.pid, done.error().message);  // it may be about to end
   return list;
 }
 

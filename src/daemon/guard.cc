@@ -132,6 +132,7 @@ Result<std::unique_ptr<Guard>> Guard::start(Setup setup) {
     now->module_ended = [listener = setup.listener](const std::string& module, const filter::ModuleEnd& end) {
       listener->module_ended(module, end);
     };
+  const std::string unreadable = guest ? "" : guest.error().message;
   if (guest) now->found(*std::move(guest));
   filter::Chain chain(filter::RuleChain(std::move(rules), setup.run_time, names_of(config)));
   for (const ModuleConfig& module : setup.modules) {
@@ -155,7 +156,7 @@ Result<std::unique_ptr<Guard>> Guard::start(Setup setup) {
   if (guard->guest() != nullptr) {
     spdlog::info("{}: guest runs Linux {}", label, guard->guest()->kernel().release());
   } else {
-    spdlog::warn("{}: the guest cannot be read yet ({})", label, guest.error().message);
+    spdlog::warn("{}: the guest cannot be read yet ({})", label, unreadable);
   }
   if (guard->listener_ != nullptr) guard->listener_->readable(guard->guest() != nullptr);
   if (guard->path_.took_over()) HW_OK(guard->take_over_flows());

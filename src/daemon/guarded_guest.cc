@@ -344,6 +344,7 @@ GuestModule GuardedGuest::as_it_is(const ModuleConfig& module, bool of_file) con
 Result<std::vector<GuestModule>> GuardedGuest::modules_here() const {
   HW_TRY(const std::vector<ModuleConfig> configs, modules_with(file_.config));
   std::vector<GuestModule> modules;
+  modules.reserve(configs.size());
   for (const ModuleConfig& config : configs)
     modules.push_back(as_it_is(config, modules.size() < file_.config.modules.size()));
   return modules;
