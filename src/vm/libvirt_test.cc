@@ -4,6 +4,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <filesystem>
+#include <iterator>
+#include <thread>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -65,10 +70,15 @@ TEST(Libvirt, names_the_uri_where_nobody_answers) {
   EXPECT_THAT(domains.error().message, testing::StartsWith("connect to libvirt at qemu:///system?socket=/nowhere"));
 }
 
+size_t threads_now() {
+  return static_cast<size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/task"), {}));
+}
+
 // A daemon that hangs takes connections, the kernel sees to that, and says nothing.
 TEST(Libvirt, is_waited_for_no_longer_than_patience_has_it) {
   const std::string path = testing::TempDir() + fmt::format("libvirt-{}", ::getpid());
-  const Fd mute(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const size_t threads_before = threads_now();
+  Fd mute(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
   ASSERT_LT(path.size(), sizeof(address.sun_path));
   path.copy(address.sun_path, path.size());
@@ -81,6 +91,13 @@ TEST(Libvirt, is_waited_for_no_longer_than_patience_has_it) {
   ASSERT_FALSE(domains);
   EXPECT_EQ(domains.error().message, "libvirt has not answered within 5 s");
   ::unlink(path.c_str());
+
+  // The thread that was left behind gets its answer, and must not meet the end of this program on its way.
+  mute = Fd();
+  const auto deadline = std::chrono::steady_clock::now() + 2 * kLibvirtPatience;
+  while (threads_now() > threads_before && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(threads_now(), threads_before);
 }
 
 TEST(MemoryTree, is_nothing_when_neither_a_monitor_nor_libvirt_tells) {
