@@ -236,7 +236,7 @@ bool Tasks::is_kernel_thread(const Task& task) const {
 std::optional<GuestVirtual> Tasks::memory_of(const Task& task) const {
   const auto mm = memory_.read<GuestVirtual>(task.address + layout_.task.mm);
   if (!mm || mm->is_null() || is_kernel_thread(task)) return std::nullopt;
-  return *mm;
+  return mm;
 }
 
 }  // namespace hyperward::guest
