@@ -223,7 +223,10 @@ class DaemonCrash(unittest.TestCase):
     def test_who_follows_events_hears_each_once_over_restarts(self):
         told, complaints = self.scene.folder / "told", self.scene.folder / "complaints"
         with open(told, "w") as out, open(complaints, "w") as err:
-            follower = subprocess.Popen([stage.HYPERWARD, "events", "-f", "--json"], stdout=out, stderr=err)
+            words = [stage.HYPERWARD, "events", "-f", "--json"]
+            # Who is started in the background has it ignored, and so has what he starts.
+            heeds_interrupts = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+            follower = subprocess.Popen(words, stdout=out, stderr=err, preexec_fn=heeds_interrupts)
         self.addCleanup(follower.kill)
         added = lambda: [
             event["data"]["id"] for event in map(json.loads, told.read_text().splitlines()) if event["type"] == "rule-added"
