@@ -6,7 +6,8 @@
 # cases CTest knows one by one.
 add_library(hyperward_options INTERFACE)
 target_compile_options(hyperward_options INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor -fno-omit-frame-pointer)
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>
+  -fno-omit-frame-pointer)
 target_compile_definitions(hyperward_options INTERFACE _GNU_SOURCE)
 if(HYPERWARD_SANITIZE)
   target_compile_options(hyperward_options INTERFACE -fsanitize=${HYPERWARD_SANITIZE} -fno-sanitize-recover=all)
