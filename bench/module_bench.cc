@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include "arguments.h"
 #include "filter/loaded_module.h"
@@ -173,6 +174,7 @@ json measure(int runs) {
 int main(int argc, char** argv) {
   if (argc == 2 && std::string_view(argv[1]) == hyperward::filter::kModuleHostCommand)
     return hyperward::filter::run_module_host() ? 0 : 1;
+  spdlog::set_level(spdlog::level::err);  // each restart is told of
   fmt::print("{}\n", hyperward::filter::measure(hyperward::bench::number(argc, argv, 1, 7)).dump());
   return 0;
 }

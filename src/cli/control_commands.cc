@@ -41,10 +41,6 @@ void print_line(const std::string& line) {
   std::fflush(stdout);
 }
 
-void print_json_line(const json& value) {
-  print_line(value.dump(-1, ' ', false, json::error_handler_t::replace));
-}
-
 std::string rules_target(std::string_view guest) {
   return fmt::format("/v1/guests/{}/rules", url_encoded(guest));
 }

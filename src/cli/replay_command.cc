@@ -15,6 +15,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr uint64_t kBoot = 1;  // the guest as it is now has had one
+
 struct ReplayOptions {
   std::string recording, module, settings;
   Target target;
@@ -28,14 +30,14 @@ Result<std::unique_ptr<filter::Module>> load(const ReplayOptions& options, const
     HW_TRY(auto module, filter::LoadedModule::load(options.module, settings));
     return module;
   }
-  filter::GuestMessage shown;
-  if (guest != nullptr) {
-    HW_TRY(shown, filter::share(guest->kernel().memory(), 1));
-  }
-  HW_TRY(auto module, filter::ModuleProcess::start({.label = options.module,
-                                                    .file = std::filesystem::absolute(options.module),
-                                                    .settings = settings,
-                                                    .guest = [&shown] { return std::exchange(shown, {}); }}));
+  if (guest != nullptr) HW_OK(guest->kernel().memory().handle());  // it can be shown to another process
+  filter::ModuleProcessOptions in_process{
+      .label = options.module, .file = std::filesystem::absolute(options.module), .settings = settings};
+  in_process.guest = [guest]() -> filter::GuestMessage {
+    if (guest == nullptr) return {};
+    return {.boot = kBoot, .ram = guest->kernel().memory().handle().value_or(memory::RamHandle())};
+  };
+  HW_TRY(auto module, filter::ModuleProcess::start(std::move(in_process)));
   return module;
 }
 
@@ -81,7 +83,7 @@ Result<void> run_replay(const ReplayOptions& options) {
     fmt::print("{} questions to {} {}, of a recording of {} {}\n", recording.asked.size(), module->info().name,
                module->info().version, guest::printable(recording.module), guest::printable(recording.version));
 
-  filter::GuestView view(guest.get(), 1);
+  filter::GuestView view(guest.get(), kBoot);
   size_t number = 0;
   for (const filter::Recording::Asked& asked : recording.asked) {
     filter::Question question = asked.question;
@@ -89,7 +91,7 @@ Result<void> run_replay(const ReplayOptions& options) {
     ++number;
     const json said = said_json(number, question, judge(*module, number, question, view));
     if (options.as_json) {
-      print_json(said);
+      print_json_line(said);
     } else if (said["fault"].is_null()) {
       fmt::print("{:4}  {} {} -> {}  {}  code {}  {}\n", number, said["protocol"].get<std::string>(),
                  said["local"].get<std::string>(), said["remote"].get<std::string>(),
@@ -115,7 +117,7 @@ void add_replay_command(CLI::App& app, Chosen& chosen) {
   replay->add_option("--guest", options->target.guest.name, "let it see this running guest, as it is now");
   options->target.add_options(*replay);
   replay->add_flag("--process", options->in_process, "in a process of its own; else in this one, for a debugger");
-  replay->add_flag("--json", options->as_json, "one JSON object for each answer");
+  replay->add_flag("--json", options->as_json, "one JSON object for each answer, a line each");
   replay->callback([=, &chosen] {
     options->has_guest =
         replay->count("--guest") + replay->count("--pid") + replay->count("--qmp") + replay->count("--memory") > 0;

@@ -3,16 +3,17 @@
 #include <spdlog/spdlog.h>
 
 #include "filter/loaded_module.h"
+#include "memory/ram_handle.h"
 
 namespace hyperward::daemon {
 namespace {
 
-// A guest that only this process can read is none for the module: it is told so, and once what the reason is.
+// A guest that the module's process cannot be let read is none for it, and the log says why.
 filter::GuestMessage shown(const GuestNow& now, const std::string& module) {
   if (now.guest == nullptr) return {};
-  auto shared = filter::share(now.guest->kernel().memory(), now.boots);
-  if (shared) return *std::move(shared);
-  spdlog::warn("{}: module {} cannot see the guest: {}", now.label, module, shared.error().message);
+  auto ram = now.guest->kernel().memory().handle();
+  if (ram) return {.boot = now.boots, .ram = *std::move(ram)};
+  spdlog::warn("{}: module {} cannot see the guest: {}", now.label, module, ram.error().message);
   return {};
 }
 

@@ -10,8 +10,6 @@
 #include <nlohmann/json.hpp>
 
 #include "filter/module_info.h"
-#include "memory/mapped_memory.h"
-
 namespace hyperward::filter {
 namespace {
 
@@ -45,16 +43,6 @@ std::vector<memory::Segment> segments_from(const json& body) {
 }
 
 }  // namespace
-
-Result<GuestMessage> share(const memory::PhysicalMemory& memory, uint64_t boot) {
-  const auto* const mapped = dynamic_cast<const memory::MappedMemory*>(&memory);
-  if (mapped == nullptr)
-    return fail(Code::kUnsupported,
-                "a module in a process of its own can read a guest only when QEMU shares its memory (share=on)");
-  HW_TRY(Fd ram, mapped->reopened());
-  const auto segments = mapped->segments();
-  return GuestMessage{.boot = boot, .segments = {segments.begin(), segments.end()}, .ram = std::move(ram)};
-}
 
 Result<std::pair<ModuleChannel, Fd>> ModuleChannel::make() {
   std::array<int, 2> ends{};
@@ -169,11 +157,16 @@ Result<Hello> ModuleChannel::receive_hello() const {
 
 Result<void> ModuleChannel::send(const GuestMessage& guest) const {
   json segments = json::array();
-  for (const memory::Segment& segment : guest.segments)
+  for (const memory::Segment& segment : guest.ram.segments)
     segments.push_back(
         {{"start", segment.start.value}, {"size_bytes", segment.size_bytes}, {"offset", segment.offset}});
-  const json body{{"kind", "guest"}, {"boot", guest.boot}, {"segments", std::move(segments)}};
-  return guest.ram.valid() ? send(body, {guest.ram.get()}) : send(body, {});
+  const json body{{"kind", "guest"},
+                  {"boot", guest.boot},
+                  {"segments", std::move(segments)},
+                  {"host_address", guest.ram.host_address}};
+  if (!guest.ram.ram.valid()) return send(body, {});
+  if (!guest.ram.pages.valid()) return send(body, {guest.ram.ram.get()});
+  return send(body, {guest.ram.ram.get(), guest.ram.pages.get()});
 }
 
 Result<void> ModuleChannel::send(const RingMessage& ring) const {
@@ -185,8 +178,11 @@ Result<std::variant<GuestMessage, RingMessage>> ModuleChannel::receive() const {
   std::vector<Fd> fds;
   HW_TRY(const json body, receive(kMessageMaxBytes, &fds));
   if (text_at(body, "kind") == "guest") {
-    GuestMessage guest{.boot = number_at(body, "boot"), .segments = segments_from(body), .ram = Fd()};
-    if (!fds.empty()) guest.ram = std::move(fds[0]);
+    GuestMessage guest{.boot = number_at(body, "boot")};
+    guest.ram.segments = segments_from(body);
+    guest.ram.host_address = number_at(body, "host_address");
+    if (!fds.empty()) guest.ram.ram = std::move(fds[0]);
+    if (fds.size() > 1) guest.ram.pages = std::move(fds[1]);
     return guest;
   }
   if (text_at(body, "kind") != "ring" || fds.size() != 3) return fail(Code::kInvalid, "a message of no known kind");

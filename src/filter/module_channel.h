@@ -26,7 +26,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "filter/module.h"
-#include "memory/layout.h"
+#include "memory/ram_handle.h"
 
 namespace hyperward::filter {
 
@@ -45,12 +45,8 @@ struct Hello {
 
 struct GuestMessage {
   uint64_t boot = 0;
-  std::vector<memory::Segment> segments;
-  Fd ram;  // invalid: the guest cannot be read
+  memory::RamHandle ram = {};  // without descriptors: the guest cannot be read
 };
-
-// For a process that may read `memory` and no more. kUnsupported: only this process can read it.
-[[nodiscard]] Result<GuestMessage> share(const memory::PhysicalMemory& memory, uint64_t boot);
 
 struct RingMessage {
   uint32_t frame_bytes = 0;

@@ -19,7 +19,6 @@
 #include "filter/rules_module.h"
 #include "filter/sandbox.h"
 #include "filter/spin.h"
-#include "memory/mapped_memory.h"
 
 namespace hyperward::filter {
 namespace {
@@ -38,8 +37,7 @@ struct AttachedGuest {
 };
 
 Result<std::unique_ptr<guest::Guest>> attach(GuestMessage message) {
-  HW_TRY(memory::Layout layout, memory::Layout::of(std::move(message.segments)));
-  HW_TRY(auto memory, memory::MappedMemory::open(std::move(message.ram), std::move(layout)));
+  HW_TRY(auto memory, memory::open(std::move(message.ram)));
   return guest::Guest::attach(std::move(memory));
 }
 
@@ -137,7 +135,7 @@ class ModuleHost {
   void take_guest(GuestMessage message) {
     guest_ = {};  // before the next one: both at once may be too much
     guest_.boot = message.boot;
-    if (!message.ram.valid()) return;
+    if (!message.ram.ram.valid()) return;
     auto attached = attach(std::move(message));
     if (attached) {
       guest_.guest = *std::move(attached);

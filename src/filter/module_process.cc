@@ -27,10 +27,12 @@ enum Source : uint64_t { kAnswers, kProcess, kChannel, kTimer };
 
 constexpr size_t kOutputBytes = size_t{64} * 1024;  // of a process's lines, read at a time
 
+// That its process maps.
 uint64_t ram_bytes_of(const GuestMessage& guest) {
+  if (!guest.ram.ram.valid() || guest.ram.pages.valid()) return 0;
   uint64_t end = 0;
-  for (const memory::Segment& segment : guest.segments) end = std::max(end, segment.offset + segment.size_bytes);
-  return guest.ram.valid() ? end : 0;
+  for (const memory::Segment& segment : guest.ram.segments) end = std::max(end, segment.offset + segment.size_bytes);
+  return end;
 }
 
 void drain(const Fd& counter) {

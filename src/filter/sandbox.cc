@@ -141,7 +141,7 @@ struct Calls {
 // What the host's side, the C library and any module that computes make use of.
 constexpr std::array kServing{
     Calls{"its own descriptors", "read write writev close poll ppoll recvmsg sendmsg"},
-    Calls{"the RAM's file: its size and holes", "fstat newfstatat lseek"},
+    Calls{"the RAM's file: its size and holes; RAM that is read and not mapped", "fstat newfstatat lseek pread64"},
     Calls{"memory; mmap and mprotect see enter_serving()", "munmap mremap madvise brk"},
     Calls{"the C library's own", "futex getrandom rseq set_robust_list restart_syscall sched_getaffinity"},
     Calls{"clocks", "clock_gettime clock_getres gettimeofday time clock_nanosleep nanosleep sched_yield"},
@@ -153,7 +153,7 @@ constexpr std::array kServing{
 #endif
 };
 constexpr std::array kLoading{
-    Calls{"the loader's", "pread64 stat lstat statx access faccessat faccessat2 readlink readlinkat getcwd"},
+    Calls{"the loader's", "stat lstat statx access faccessat faccessat2 readlink readlinkat getcwd"},
     Calls{"libraries become code", "mmap mprotect"},
     Calls{"to enter the next stage", "seccomp"},
 };

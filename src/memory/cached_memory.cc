@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstring>
 
+#include "memory/ram_handle.h"
+
 namespace hyperward::memory {
 namespace {
 
@@ -23,6 +25,10 @@ CachedMemory::CachedMemory(const PhysicalMemory& inner, size_t pages)
 
 CachedMemory::CachedMemory(std::unique_ptr<const PhysicalMemory> inner, size_t pages) : CachedMemory(*inner, pages) {
   owned_ = std::move(inner);
+}
+
+Result<RamHandle> CachedMemory::handle() const {
+  return inner_.handle();
 }
 
 void CachedMemory::forget() const {

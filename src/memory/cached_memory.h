@@ -27,6 +27,7 @@ class CachedMemory final : public PhysicalMemory {
   void prefetch(std::span<const GuestPhysical> addresses) const override;
   [[nodiscard]] std::span<const Range> ram() const override { return inner_.ram(); }
   [[nodiscard]] Result<std::vector<Range>> populated() const override { return inner_.populated(); }
+  [[nodiscard]] Result<RamHandle> handle() const override;
   void forget() const override;
 
  private:

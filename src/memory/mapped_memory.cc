@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "memory/ram_handle.h"
+
 namespace hyperward::memory {
 
 Result<std::unique_ptr<MappedMemory>> MappedMemory::open(Fd file, Layout layout) {
@@ -54,10 +56,11 @@ Result<std::vector<Range>> MappedMemory::populated() const {
   return ranges;
 }
 
-Result<Fd> MappedMemory::reopened() const {
+Result<RamHandle> MappedMemory::handle() const {
   Fd file(::open(fmt::format("/proc/self/fd/{}", file_.get()).c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return fail_errno(errno, "open the RAM's file for reading");
-  return file;
+  const auto segments = layout_.segments();
+  return RamHandle{.segments = {segments.begin(), segments.end()}, .ram = std::move(file), .pages = Fd()};
 }
 
 }  // namespace hyperward::memory

@@ -25,10 +25,8 @@ class MappedMemory final : public PhysicalMemory {
   [[nodiscard]] std::span<const Range> ram() const override { return layout_.ranges(); }
   [[nodiscard]] Result<std::vector<Range>> populated() const override;
 
-  // The RAM's file for a process that may read and no more: opened anew for reading, so that no mapping of it can be
-  // made writable. The segments are what Layout::of() takes.
-  [[nodiscard]] Result<Fd> reopened() const;
-  [[nodiscard]] std::span<const Segment> segments() const { return layout_.segments(); }
+  // The RAM's file opened anew for reading, so that no mapping of it can be made writable.
+  [[nodiscard]] Result<RamHandle> handle() const override;
 
  private:
   MappedMemory(Fd file, Mapping mapping, Layout layout)

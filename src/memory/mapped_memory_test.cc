@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "memory/open.h"
+#include "memory/ram_handle.h"
 
 namespace hyperward::memory {
 namespace {
@@ -124,15 +125,15 @@ TEST_F(Dump, that_is_empty_or_compressed_or_missing_is_refused_in_words) {
   EXPECT_EQ(open_dump("/tmp").error().code, Code::kInvalid);
 }
 
-TEST(MappedMemory, reopened_cannot_be_mapped_for_writing) {
+TEST(RamHandle, of_mapped_memory_cannot_be_mapped_for_writing) {
   Fd file = make_backend(0x1000);
   write_at(file, 0, "ram");
   const auto memory = MappedMemory::open(std::move(file), Layout::flat(0x1000));
   ASSERT_TRUE(memory);
-  const auto shared = (*memory)->reopened();
+  const auto shared = (*memory)->handle();
   ASSERT_TRUE(shared) << shared.error().message;
-  EXPECT_EQ(::mmap(nullptr, 0x1000, PROT_READ | PROT_WRITE, MAP_SHARED, shared->get(), 0), MAP_FAILED);
-  void* const mapped = ::mmap(nullptr, 0x1000, PROT_READ, MAP_SHARED, shared->get(), 0);
+  EXPECT_EQ(::mmap(nullptr, 0x1000, PROT_READ | PROT_WRITE, MAP_SHARED, shared->ram.get(), 0), MAP_FAILED);
+  void* const mapped = ::mmap(nullptr, 0x1000, PROT_READ, MAP_SHARED, shared->ram.get(), 0);
   ASSERT_NE(mapped, MAP_FAILED);
   EXPECT_NE(::mprotect(mapped, 0x1000, PROT_READ | PROT_WRITE), 0);
   EXPECT_EQ(std::string_view(static_cast<const char*>(mapped), 3), "ram");

@@ -26,6 +26,8 @@ struct Piece {
   std::span<std::byte> out;
 };
 
+struct RamHandle;  // ram_handle.h
+
 class PhysicalMemory {
  public:
   PhysicalMemory() = default;
@@ -53,6 +55,9 @@ class PhysicalMemory {
   // The parts of ram() that the guest has written so far, for scans: reading the others would only make the host
   // populate pages of zeroes.
   [[nodiscard]] virtual Result<std::vector<Range>> populated() const = 0;
+
+  // The same RAM for another process. kUnsupported: it can be read by this one alone.
+  [[nodiscard]] virtual Result<RamHandle> handle() const;
 
   // Drops what an implementation has cached, so that the next read sees the guest as it is now.
   virtual void forget() const {}

@@ -8,24 +8,30 @@
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <string_view>
+
+#include "memory/page_map.h"
+#include "memory/ram_handle.h"
 
 namespace hyperward::memory {
 namespace {
 
 constexpr size_t kMaxVectors = IOV_MAX;
 
-// /proc/PID/pagemap, Documentation/admin-guide/mm/pagemap.rst: one word for each page.
-constexpr uint64_t kPageIsPresent = uint64_t{1} << 63;
-constexpr uint64_t kPageIsSwapped = uint64_t{1} << 62;
+Result<Fd> open_of(pid_t pid, std::string_view file) {
+  const std::string path = fmt::format("/proc/{}/{}", pid, file);
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return fail_errno(errno, "open " + path);
+  return fd;
+}
 
 }  // namespace
 
 Result<std::unique_ptr<ProcessMemory>> ProcessMemory::open(pid_t pid, uint64_t host_address, Layout layout) {
   HW_TRY(ProcessHandle process, ProcessHandle::open(pid));
-  Fd pagemap(::open(fmt::format("/proc/{}/pagemap", pid).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!pagemap.valid()) return fail_errno(errno, fmt::format("open /proc/{}/pagemap", pid));
+  HW_TRY(Fd page_map, open_of(pid, "pagemap"));
   std::unique_ptr<ProcessMemory> memory(
-      new ProcessMemory(std::move(process), std::move(pagemap), host_address, std::move(layout)));
+      new ProcessMemory(std::move(process), std::move(page_map), host_address, std::move(layout)));
   std::byte probe;
   if (!memory->read(memory->ram().front().start, std::span(&probe, 1)))
     return fail_errno(errno != 0 ? errno : ESRCH, fmt::format("read the memory of process {}", pid));
@@ -69,28 +75,18 @@ bool ProcessMemory::read_many(std::span<const Piece> pieces) const {
 }
 
 Result<std::vector<Range>> ProcessMemory::populated() const {
-  std::vector<Range> ranges;
-  std::array<uint64_t, 4096> words;  // NOLINT(*-member-init): filled by pread
-  for (const Segment& segment : layout_.segments()) {
-    const uint64_t first_page = (host_address_ + segment.offset) / kPageSize;
-    const uint64_t pages = segment.size_bytes / kPageSize;
-    for (uint64_t page = 0; page < pages;) {
-      const size_t wanted = std::min<uint64_t>(words.size(), pages - page) * sizeof(uint64_t);
-      const ssize_t got =
-          ::pread(pagemap_.get(), words.data(), wanted, static_cast<off_t>((first_page + page) * sizeof(uint64_t)));
-      if (got < 0) return fail_errno(errno, fmt::format("read the page map of process {}", process_.pid()));
-      if (got == 0) return fail(Code::kNotFound, "process {} has ended", process_.pid());
-      for (size_t i = 0; i < static_cast<size_t>(got) / sizeof(uint64_t); ++i, ++page) {
-        if ((words[i] & (kPageIsPresent | kPageIsSwapped)) == 0) continue;
-        const GuestPhysical start = segment.start + page * kPageSize;
-        if (!ranges.empty() && ranges.back().start + ranges.back().size_bytes == start)
-          ranges.back().size_bytes += kPageSize;
-        else
-          ranges.push_back({start, kPageSize});
-      }
-    }
-  }
-  return ranges;
+  return memory::populated(page_map_, host_address_, layout_);
+}
+
+Result<RamHandle> ProcessMemory::handle() const {
+  HW_TRY(Fd memory, open_of(process_.pid(), "mem"));
+  HW_TRY(Fd page_map, open_of(process_.pid(), "pagemap"));
+  if (!process_.is_alive()) return fail(Code::kNotFound, "process {} has ended", process_.pid());
+  const auto segments = layout_.segments();
+  return RamHandle{.segments = {segments.begin(), segments.end()},
+                   .ram = std::move(memory),
+                   .pages = std::move(page_map),
+                   .host_address = host_address_};
 }
 
 }  // namespace hyperward::memory

@@ -22,17 +22,18 @@ class ProcessMemory final : public PhysicalMemory {
   [[nodiscard]] bool read(GuestPhysical address, std::span<std::byte> out) const override;
   [[nodiscard]] bool read_many(std::span<const Piece> pieces) const override;
   [[nodiscard]] std::span<const Range> ram() const override { return layout_.ranges(); }
-  [[nodiscard]] Result<std::vector<Range>> populated() const override;  // by pagemap; reads no page
+  [[nodiscard]] Result<std::vector<Range>> populated() const override;
+  [[nodiscard]] Result<RamHandle> handle() const override;
 
  private:
-  ProcessMemory(ProcessHandle process, Fd pagemap, uint64_t host_address, Layout layout)
+  ProcessMemory(ProcessHandle process, Fd page_map, uint64_t host_address, Layout layout)
       : process_(std::move(process)),
-        pagemap_(std::move(pagemap)),
+        page_map_(std::move(page_map)),
         host_address_(host_address),
         layout_(std::move(layout)) {}
 
   ProcessHandle process_;
-  Fd pagemap_;
+  Fd page_map_;
   uint64_t host_address_;
   Layout layout_;
 };

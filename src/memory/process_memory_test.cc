@@ -1,5 +1,6 @@
 #include "memory/process_memory.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -10,6 +11,7 @@
 
 #include "memory/open.h"
 #include "memory/qemu_process.h"
+#include "memory/ram_handle.h"
 
 namespace hyperward::memory {
 namespace {
@@ -94,6 +96,38 @@ TEST(ProcessMemory, names_the_touched_pages_and_touches_no_other) {
 TEST(ProcessMemory, fails_once_the_process_has_ended) {
   FakeQemu qemu;
   const auto memory = ProcessMemory::open(qemu.pid(), qemu.ram(), Layout::flat(kRamBytes));
+  ASSERT_TRUE(memory);
+  qemu.end();
+  EXPECT_EQ(read_text(**memory, {5 * kPageSize}, 4), "(unreadable)");
+  EXPECT_FALSE((*memory)->populated());
+}
+
+TEST(RamHandle, is_read_by_who_does_not_know_the_process) {
+  const FakeQemu qemu;
+  auto handle = ProcessMemory::open(qemu.pid(), qemu.ram(), Layout::flat(kRamBytes)).value()->handle();
+  ASSERT_TRUE(handle) << handle.error().message;
+  const auto memory = open(*std::move(handle));
+  ASSERT_TRUE(memory) << memory.error().message;
+  const auto ranges = (*memory)->populated();
+  ASSERT_TRUE(ranges) << ranges.error().message;
+  EXPECT_EQ(ranges->back().start.value, 5 * kPageSize);
+  EXPECT_EQ(read_text(**memory, {5 * kPageSize}, 4), "five");
+  EXPECT_EQ(read_text(**memory, {6 * kPageSize - 2}, 4), "edge");
+  EXPECT_EQ(read_text(**memory, {kRamBytes - 1}, 2), "(unreadable)");
+}
+
+TEST(RamHandle, lets_nobody_write) {
+  const FakeQemu qemu;
+  const auto handle = ProcessMemory::open(qemu.pid(), qemu.ram(), Layout::flat(kRamBytes)).value()->handle();
+  ASSERT_TRUE(handle);
+  EXPECT_EQ(::fcntl(handle->ram.get(), F_GETFL) & O_ACCMODE, O_RDONLY);
+  EXPECT_EQ(::fcntl(handle->pages.get(), F_GETFL) & O_ACCMODE, O_RDONLY);
+}
+
+TEST(RamHandle, reads_nothing_once_the_process_has_ended) {
+  FakeQemu qemu;
+  const auto memory =
+      open(ProcessMemory::open(qemu.pid(), qemu.ram(), Layout::flat(kRamBytes)).value()->handle().value());
   ASSERT_TRUE(memory);
   qemu.end();
   EXPECT_EQ(read_text(**memory, {5 * kPageSize}, 4), "(unreadable)");
